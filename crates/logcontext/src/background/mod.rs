@@ -1,0 +1,101 @@
+//! Background processes: work that stands for itself, each run in a context of its own (`prune_cache-3`),
+//! totalled by its name, never charged to who started it. Synapse: `run_as_background_process`.
+
+mod every;
+mod queue;
+
+use std::future::Future;
+use std::panic::Location;
+use std::sync::Arc;
+
+use crate::context::{ContextKind, LogContext};
+use crate::meter;
+use crate::outcome::Outcome;
+use crate::spawn::{Background, Belongs, start};
+use crate::supervisor::Supervisor;
+
+pub use every::{Every, First, every};
+pub use queue::{Queue, QueueBuilder, Refused, queue};
+
+/// Runs `future` as a background process of this name, in a context of its own, linked to the current one.
+///
+/// A failure or a panic is logged at once, at error level, with the line that called this. It is counted by
+/// name and outcome: see [`Supervisor::totals`]. Once the supervisor is shutting down nothing is started:
+/// awaiting the handle answers [`Lost::ShuttingDown`](crate::Lost::ShuttingDown).
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use logcontext::{background, current_context};
+///
+/// let pruned = background::run("prune_cache", async {
+///     assert!(current_context().name().starts_with("prune_cache-"));
+///     Ok::<u32, std::io::Error>(17)
+/// });
+/// assert_eq!(pruned.await.unwrap().unwrap(), 17);
+/// # }
+/// ```
+///
+/// What is fired off must say whether it failed:
+/// ```compile_fail
+/// struct Mine;
+/// logcontext::background::run("prune_cache", async { Mine }); // `Mine` is no `Outcome`
+/// ```
+///
+/// # Panics
+/// Outside a tokio runtime.
+#[track_caller]
+#[doc(alias = "run_as_background_process")]
+pub fn run<F>(name: &str, future: F) -> Background<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Outcome + Send + 'static,
+{
+    run_from(&Supervisor::current(), name, Location::caller(), future)
+}
+
+fn run_from<F>(
+    supervisor: &Supervisor,
+    name: &str,
+    origin: &'static Location<'static>,
+    future: F,
+) -> Background<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Outcome + Send + 'static,
+{
+    let starter = meter::current();
+    if supervisor.running_list().is_stopping() {
+        tracing::warn!(
+            target: "logcontext::background",
+            name,
+            started_at = %origin,
+            "background process refused: shutting down",
+        );
+        return Background::refused(LogContext::sentinel());
+    }
+    let (context, name) = context(supervisor, name, origin);
+    context.set_started_by(&starter);
+    tracing::debug!(
+        target: "logcontext::background",
+        process = context.name(),
+        started_at = %origin,
+        "background process started",
+    );
+    start(supervisor, context, Some(name), Belongs::ToItself, origin, future)
+}
+
+/// A context for one run of the process of this name.
+fn context(
+    supervisor: &Supervisor,
+    name: &str,
+    origin: &'static Location<'static>,
+) -> (LogContext, Arc<str>) {
+    let (index, label) = supervisor.ledger().label(ContextKind::Background, name);
+    let context = LogContext::builder(format!("{name}-{}", label.next_number()))
+        .kind(ContextKind::Background)
+        .supervisor(supervisor)
+        .label_index(index)
+        .origin(origin)
+        .start();
+    (context, Arc::clone(&label.name))
+}

@@ -1,0 +1,591 @@
+//! [`LogContext`]: a handle to one request or one background process.
+
+use std::borrow::Cow;
+use std::cell::Cell;
+use std::fmt;
+use std::panic::Location;
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use crate::diagnostics::{DiagnosticKind, Report};
+use crate::ledger::{Account, AccountRef};
+use crate::meter;
+use crate::request::Request;
+use crate::supervisor::Supervisor;
+use crate::usage::{Counter, ResourceUsage};
+
+/// What a context stands for. Totals are kept apart by it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ContextKind {
+    /// Something of its own: start-up, a signal, a shutdown.
+    #[default]
+    Task,
+    /// A request.
+    Request,
+    /// A run of a background process.
+    Background,
+    /// A measured block: nested, and totalled under the block's name.
+    Block,
+    /// A client's connection.
+    Connection,
+    /// A part of another context, totalled with it alone.
+    Nested,
+}
+
+impl ContextKind {
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Task, Self::Request, Self::Background, Self::Block, Self::Connection, Self::Nested];
+    pub(crate) const COUNT: usize = Self::ALL.len();
+
+    pub(crate) fn from_code(code: u32) -> Self {
+        Self::ALL[code as usize % Self::COUNT]
+    }
+
+    /// Does it roll up into a parent?
+    pub(crate) fn is_nested(self) -> bool {
+        matches!(self, Self::Block | Self::Nested)
+    }
+
+    /// A stable name, lower case.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Task => "task",
+            Self::Request => "request",
+            Self::Background => "background",
+            Self::Block => "block",
+            Self::Connection => "connection",
+            Self::Nested => "nested",
+        }
+    }
+}
+
+/// How the work of a context ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Ending {
+    /// Well.
+    Ok,
+    /// In an error.
+    Failed,
+    /// In a panic.
+    Panicked,
+    /// It was dropped, aborted or left by its client before it was done.
+    Cancelled,
+}
+
+impl Ending {
+    pub(crate) const ALL: [Self; 4] = [Self::Ok, Self::Failed, Self::Panicked, Self::Cancelled];
+    pub(crate) const COUNT: usize = Self::ALL.len();
+
+    pub(crate) fn from_code(code: u32) -> Self {
+        Self::ALL[code as usize % Self::COUNT]
+    }
+
+    /// A stable name, lower case.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Failed => "failed",
+            Self::Panicked => "panicked",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// A handle to one request, one background process, or a part of one: what log lines are found by and costs
+/// are charged to. One pointer wide, cheap to clone; all clones are the same context.
+///
+/// The idea and most words are Matrix Synapse's (`synapse.logging.context`).
+///
+/// ```
+/// use logcontext::{LogContext, current_context};
+///
+/// let ctx = LogContext::new("import");
+/// ctx.scope(|| {
+///     assert_eq!(current_context().name(), "import");
+///     // log lines written here say `import`, and the CPU burned here is charged to it
+/// });
+/// assert!(current_context().is_sentinel());
+/// let usage = ctx.finish();
+/// assert!(usage.cpu() > Some(std::time::Duration::ZERO) || usage.cpu().is_none());
+/// ```
+#[derive(Clone, Default)]
+#[doc(alias = "LoggingContext")]
+pub struct LogContext(Option<Arc<Inner>>);
+
+pub(crate) struct Inner {
+    id: u64,
+    account: AccountRef,
+    kind: ContextKind,
+    parent: LogContext,
+    supervisor: Supervisor,
+    name: Cow<'static, str>,
+    request: Option<Arc<Request>>,
+    origin: &'static Location<'static>,
+    /// The context that started this one, where that is not its parent.
+    starter: OnceLock<Box<str>>,
+}
+
+impl Inner {
+    /// Charges the context and all its ancestors, each once.
+    #[inline]
+    pub(crate) fn charge_cpu(&self, nanos: u64, system: u64) {
+        self.account.get().charge_cpu(nanos, system);
+        let mut parent = self.parent.inner();
+        while let Some(ancestor) = parent {
+            ancestor.account.get().charge_cpu(nanos, system);
+            parent = ancestor.parent.inner();
+        }
+    }
+
+    fn with_ancestors(&self, mut f: impl FnMut(&Account)) {
+        let mut inner = Some(self);
+        while let Some(this) = inner {
+            f(this.account.get());
+            inner = this.parent.inner();
+        }
+    }
+
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
+    pub(crate) fn is_root(&self) -> bool {
+        self.parent.is_sentinel()
+    }
+
+    pub(crate) fn root(&self) -> &Self {
+        let mut root = self;
+        while let Some(parent) = root.parent.inner() {
+            root = parent;
+        }
+        root
+    }
+
+    pub(crate) fn account(&self) -> &Account {
+        self.account.get()
+    }
+
+    pub(crate) fn supervisor(&self) -> &Supervisor {
+        &self.supervisor
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.supervisor.ledger().close(&self.account);
+    }
+}
+
+impl LogContext {
+    /// A context of its own with this name, in the current context's supervisor.
+    ///
+    /// A name says which one it is, a label says what to total it by; this one has no label. Requests are made
+    /// with [`builder`](Self::builder), background processes with `background::run`.
+    #[track_caller]
+    pub fn new(name: impl Into<Cow<'static, str>>) -> Self {
+        Self::builder(name).start()
+    }
+
+    /// A context with more than a name.
+    ///
+    /// ```
+    /// use logcontext::{ContextKind, LogContext, Request};
+    ///
+    /// let ctx = LogContext::builder("GET-17")
+    ///     .kind(ContextKind::Request)
+    ///     .label("GET /presence/{user}")
+    ///     .request(Request::new("GET", "/presence/alice"))
+    ///     .start();
+    /// assert_eq!(ctx.label().as_deref(), Some("GET /presence/{user}"));
+    /// assert_eq!(ctx.request().unwrap().path(), "/presence/alice");
+    /// ```
+    #[track_caller]
+    pub fn builder(name: impl Into<Cow<'static, str>>) -> ContextBuilder {
+        ContextBuilder {
+            name: name.into(),
+            kind: ContextKind::Task,
+            label: None,
+            request: None,
+            supervisor: None,
+            origin: Location::caller(),
+        }
+    }
+
+    /// The context of code that runs for no one: an executor between two polls, a thread before its first
+    /// work. It keeps no figures but what the books need. Cloning it costs nothing.
+    #[doc(alias = "SENTINEL_CONTEXT")]
+    pub const fn sentinel() -> Self {
+        Self(None)
+    }
+
+    /// Is this the sentinel?
+    #[inline]
+    pub const fn is_sentinel(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// A part of this context with a name of its own: `GET-17-lookup`. It inherits the request, the label and
+    /// the supervisor. What it costs counts for it, for this context and for all above, once each, however it
+    /// is entered.
+    ///
+    /// From the sentinel there is nothing to be a part of: that raises a diagnostic, and makes a context of its
+    /// own called `sentinel-lookup`.
+    ///
+    /// ```
+    /// use logcontext::LogContext;
+    ///
+    /// let request = LogContext::new("GET-17");
+    /// let lookup = request.nested("lookup");
+    /// assert_eq!(lookup.name(), "GET-17-lookup");
+    /// lookup.record_db_transaction(std::time::Duration::from_millis(2));
+    /// assert_eq!(request.usage().db_txn_count, 1);
+    /// ```
+    #[track_caller]
+    #[doc(alias = "nested_logging_context")]
+    pub fn nested(&self, suffix: &str) -> Self {
+        self.part(ContextKind::Nested, suffix, None)
+    }
+
+    #[track_caller]
+    pub(crate) fn part(&self, kind: ContextKind, suffix: &str, label: Option<&str>) -> Self {
+        let origin = Location::caller();
+        let name = format!("{}-{suffix}", self.name());
+        let Some(inner) = self.inner() else {
+            Report::new(DiagnosticKind::NestedFromSentinel, self).origin(origin).detail(&name).raise();
+            return ContextBuilder { origin, ..Self::builder(name) }.start();
+        };
+        let supervisor = inner.supervisor.clone();
+        let label = match label {
+            Some(name) => Some(supervisor.ledger().label(kind, name).0),
+            None => inner.account().label(),
+        };
+        Self::make(supervisor, kind, label, |id, account, supervisor| Inner {
+            id,
+            account,
+            kind,
+            parent: self.clone(),
+            supervisor,
+            name: name.into(),
+            request: inner.request.clone(),
+            origin,
+            starter: OnceLock::new(),
+        })
+    }
+
+    fn make(
+        supervisor: Supervisor,
+        kind: ContextKind,
+        label: Option<usize>,
+        inner: impl FnOnce(u64, AccountRef, Supervisor) -> Inner,
+    ) -> Self {
+        let id = next_id();
+        let keeper = supervisor.clone();
+        Self(Some(keeper.ledger().open(id, kind, label, |account| Arc::new(inner(id, account, supervisor)))))
+    }
+
+    /// The name: `GET-17`, `prune_history-3`, `sentinel`.
+    pub fn name(&self) -> &str {
+        self.inner().map_or("sentinel", |inner| &inner.name)
+    }
+
+    /// What it is totalled by, once that is known.
+    pub fn label(&self) -> Option<Arc<str>> {
+        let inner = self.inner()?;
+        let index = inner.account().label().or_else(|| inner.root().account().label())?;
+        Some(Arc::clone(&inner.supervisor.ledger().label_at(index).name))
+    }
+
+    /// Says what to total it by, with all it has cost so far. Once: answers whether this was the first to say
+    /// so. A supervisor knows 1,000 labels of a kind; what is labelled otherwise later is totalled as `other`.
+    pub fn set_label(&self, label: &str) -> bool {
+        let Some(inner) = self.inner() else { return false };
+        let index = inner.supervisor.ledger().label(inner.kind, label).0;
+        inner.account().set_label(index)
+    }
+
+    /// The request that it stands for, or is a part of.
+    pub fn request(&self) -> Option<&Request> {
+        self.inner()?.request.as_deref()
+    }
+
+    /// The id to find the request by: the request's own, or the name of the context that stands for it. `None`
+    /// outside any request.
+    pub fn request_id(&self) -> Option<&str> {
+        let inner = self.inner()?;
+        inner.request.as_ref()?.own_id().or_else(|| Some(&inner.root().name))
+    }
+
+    /// What it stands for; the sentinel is a [`ContextKind::Task`].
+    pub fn kind(&self) -> ContextKind {
+        self.inner().map_or(ContextKind::Task, |inner| inner.kind)
+    }
+
+    /// The context that it is a part of; the sentinel for all others.
+    pub fn parent(&self) -> Self {
+        self.inner().map(|inner| inner.parent.clone()).unwrap_or_default()
+    }
+
+    /// Where it was made; `None` for the sentinel.
+    pub fn origin(&self) -> Option<&'static Location<'static>> {
+        self.inner().map(|inner| inner.origin)
+    }
+
+    /// The name of the context that started it, for background processes and connections started from one.
+    pub fn started_by(&self) -> Option<&str> {
+        self.inner()?.starter.get().map(|name| &**name)
+    }
+
+    /// Links it to the context that started it, which does not pay for it.
+    pub(crate) fn set_started_by(&self, starter: &Self) {
+        if let Some(inner) = self.inner()
+            && !starter.is_sentinel()
+        {
+            let _ = inner.starter.set(starter.name().into());
+        }
+    }
+
+    /// The supervisor that it belongs to; the default one for the sentinel.
+    pub fn supervisor(&self) -> Supervisor {
+        self.inner().map_or_else(Supervisor::ambient, |inner| inner.supervisor.clone())
+    }
+
+    /// What it has cost so far, nested contexts included. Where it is the current context, up to now; what is
+    /// running elsewhere meanwhile counts up to its last switch. Zero for the sentinel: see `books()`.
+    pub fn usage(&self) -> ResourceUsage {
+        let Some(inner) = self.inner() else { return ResourceUsage::default() };
+        if meter::current_id() != 0 {
+            meter::settle();
+        }
+        inner.account().usage()
+    }
+
+    /// CPU time that was charged after it had finished: by followers, or late.
+    pub fn cpu_after_finish(&self) -> Option<Duration> {
+        meter::cpu_is_measured().then(|| {
+            self.inner()
+                .map_or(Duration::ZERO, |inner| Duration::from_nanos(inner.account().cpu_after_finish()))
+        })
+    }
+
+    /// Marks it finished, and answers what it has cost. Followers go on and are counted as after its finish;
+    /// whatever else enters it from now on is charged, and reported once. Only the first call marks.
+    pub fn finish(&self) -> ResourceUsage {
+        self.finish_as(Ending::Ok)
+    }
+
+    /// The same, saying how it ended.
+    pub fn finish_as(&self, ending: Ending) -> ResourceUsage {
+        let usage = self.usage();
+        if let Some(inner) = self.inner() {
+            inner.account().finish(ending);
+        }
+        usage
+    }
+
+    /// Has it finished?
+    pub fn is_finished(&self) -> bool {
+        self.inner().is_some_and(|inner| inner.account().is_finished())
+    }
+
+    /// How it ended; `None` while it has not, and for the sentinel.
+    pub fn ending(&self) -> Option<Ending> {
+        self.inner()?.account().ending()
+    }
+
+    /// Time from its start to its finish, or to now.
+    pub fn elapsed(&self) -> Duration {
+        self.inner().map_or(Duration::ZERO, |inner| inner.account().elapsed())
+    }
+
+    /// Has it, or what it is a part of, finished?
+    #[inline]
+    pub(crate) fn is_over(&self) -> bool {
+        let mut context = self.inner();
+        while let Some(inner) = context {
+            if inner.account().is_finished() {
+                return true;
+            }
+            context = inner.parent.inner();
+        }
+        false
+    }
+
+    /// Is the other one this context, or a part of the same root?
+    pub(crate) fn is_family_of(&self, other: &Self) -> bool {
+        matches!((self.inner(), other.inner()), (Some(a), Some(b)) if a.root().id == b.root().id)
+    }
+
+    /// Adds time that was spent waiting for a database connection.
+    #[doc(alias = "add_database_scheduled")]
+    pub fn record_db_wait(&self, wait: Duration) {
+        if let Some(inner) = self.inner() {
+            inner.with_ancestors(|account| account.record_db_wait(wait));
+        }
+    }
+
+    /// Counts a database transaction and the time it took. In the sentinel this raises a diagnostic: nobody
+    /// would see the cost.
+    #[track_caller]
+    #[doc(alias = "add_database_transaction")]
+    pub fn record_db_transaction(&self, duration: Duration) {
+        match self.inner() {
+            Some(inner) => inner.with_ancestors(|account| account.record_db_transaction(duration)),
+            None => {
+                Report::new(DiagnosticKind::TransactionFromSentinel, self).origin(Location::caller()).raise();
+            }
+        }
+    }
+
+    /// Adds to a counter of the service's own.
+    #[doc(alias = "record_event_fetch")]
+    pub fn add(&self, counter: &Counter, n: u64) {
+        if let Some(inner) = self.inner() {
+            inner.with_ancestors(|account| account.count(counter, n));
+        }
+    }
+
+    /// Charges CPU that was burned for this context on a thread that knows no contexts: a database driver's,
+    /// for one. The caller must have measured it, and says it once; the books show it apart, for the thread
+    /// that burned it has it as well.
+    pub fn charge_cpu(&self, cpu: Duration) {
+        let nanos = u64::try_from(cpu.as_nanos()).unwrap_or(u64::MAX);
+        if let Some(inner) = self.inner() {
+            inner.charge_cpu(nanos, 0);
+            crate::books::charged_by_adapter(nanos);
+        }
+    }
+
+    #[inline]
+    pub(crate) fn inner(&self) -> Option<&Inner> {
+        self.0.as_deref()
+    }
+
+    pub(crate) fn from_inner(inner: Arc<Inner>) -> Self {
+        Self(Some(inner))
+    }
+
+    #[inline]
+    pub(crate) fn id(&self) -> u64 {
+        self.inner().map_or(0, |inner| inner.id)
+    }
+}
+
+/// Two handles are equal if they are of the same context.
+impl PartialEq for LogContext {
+    fn eq(&self, other: &Self) -> bool {
+        self.id() == other.id()
+    }
+}
+
+impl Eq for LogContext {}
+
+/// The name.
+impl fmt::Display for LogContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl fmt::Debug for LogContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LogContext({})", self.name())
+    }
+}
+
+/// A context in the making: see [`LogContext::builder`].
+#[derive(Debug)]
+#[must_use = "a context is made by `start()`"]
+pub struct ContextBuilder {
+    name: Cow<'static, str>,
+    kind: ContextKind,
+    label: Option<usize>,
+    request: Option<Arc<Request>>,
+    supervisor: Option<Supervisor>,
+    origin: &'static Location<'static>,
+}
+
+impl ContextBuilder {
+    /// What it stands for. Say so before the label, which is one of that kind.
+    pub fn kind(mut self, kind: ContextKind) -> Self {
+        // Parts are made by their whole: `nested`, `measure`.
+        self.kind = if kind.is_nested() { ContextKind::Task } else { kind };
+        self
+    }
+
+    /// The supervisor it belongs to, if not the current context's. Say so before the label.
+    pub fn supervisor(mut self, supervisor: &Supervisor) -> Self {
+        self.supervisor = Some(supervisor.clone());
+        self
+    }
+
+    /// What to total it by: see [`LogContext::set_label`].
+    pub fn label(mut self, label: &str) -> Self {
+        let supervisor = self.supervisor.take().unwrap_or_else(Supervisor::current);
+        self.label = Some(supervisor.ledger().label(self.kind, label).0);
+        self.supervisor = Some(supervisor);
+        self
+    }
+
+    pub(crate) fn label_index(mut self, label: usize) -> Self {
+        self.label = Some(label);
+        self
+    }
+
+    /// The request that it stands for.
+    pub fn request(mut self, request: impl Into<Arc<Request>>) -> Self {
+        self.request = Some(request.into());
+        self
+    }
+
+    /// The place that it was started from, if not where the builder was made.
+    pub fn origin(mut self, origin: &'static Location<'static>) -> Self {
+        self.origin = origin;
+        self
+    }
+
+    /// Makes the context. Nothing is entered yet.
+    pub fn start(self) -> LogContext {
+        let supervisor = self.supervisor.unwrap_or_else(Supervisor::current);
+        LogContext::make(supervisor, self.kind, self.label, |id, account, supervisor| Inner {
+            id,
+            account,
+            kind: self.kind,
+            parent: LogContext::sentinel(),
+            supervisor,
+            name: self.name,
+            request: self.request,
+            origin: self.origin,
+            starter: OnceLock::new(),
+        })
+    }
+}
+
+/// Ids are never used again, so that comparing two never confuses a context with one that is gone. Threads take
+/// them in blocks.
+fn next_id() -> u64 {
+    const BLOCK: u64 = 1_024;
+    static NEXT_BLOCK: AtomicU64 = AtomicU64::new(0);
+    thread_local! {
+        static NEXT: Cell<u64> = const { Cell::new(0) };
+    }
+    NEXT.with(|next| {
+        let mut id = next.get();
+        if id % BLOCK == 0 {
+            // 0 is the sentinel's: blocks begin at 1.
+            id = NEXT_BLOCK.fetch_add(1, Relaxed) * BLOCK + 1;
+        }
+        next.set(id + 1);
+        id
+    })
+}
+
+/// Bytes that a live context takes, its entry in the table included, its name and its request apart.
+#[doc(hidden)]
+pub fn context_bytes() -> usize {
+    // An Arc has two counters before its value; the table holds a weak handle for each.
+    let handle = 2 * size_of::<usize>() + size_of::<Inner>();
+    handle + size_of::<Account>() + size_of::<std::sync::Weak<Inner>>() + size_of::<u32>()
+}

@@ -1,0 +1,400 @@
+//! Charging slices of CPU to contexts: the part that runs at every switch.
+//!
+//! A switch reads the tick counter once; the reading ends one slice and starts the next. Ticks are exact until
+//! the thread is preempted, blocks or parks; so a slice that took long, and every slice once a millisecond has
+//! been booked by ticks alone, is checked against the thread's CPU clock (a *sync*). `docs/design.md` tells why
+//! it is done this way and what it measures.
+//!
+//! The invariant that everything here keeps: what a thread has booked, to whomever, is `sync_cpu + unsynced`.
+
+mod slot;
+
+use std::cell::Cell;
+use std::mem::ManuallyDrop;
+use std::panic::Location;
+use std::sync::atomic::Ordering::Relaxed;
+
+use crate::clock;
+use crate::context::LogContext;
+use crate::diagnostics::{self, DiagnosticKind, Report};
+use slot::{Slot, ThreadState};
+pub(crate) use slot::{after_fork, cpu_is_measured, read_threads};
+
+/// A thread may book this much by ticks before it looks at its CPU clock, however short its slices are.
+const SYNC_INTERVAL: u64 = 1_000_000;
+/// A slice in a context that took at least this long is checked: where a thread starts, and the most that it
+/// works its way up to. In nanoseconds, like everything here.
+const LIMIT: u64 = 20_000;
+/// The same for slices in the sentinel, where a worker may have parked.
+const SENTINEL_LIMIT: u64 = 5_000;
+/// No slice shorter than this is ever checked.
+const FLOOR: u64 = 1_000;
+/// So many syncs in a row without a deficit double the limits again.
+const CLEAN_SYNCS: u32 = 4_096;
+/// `getrusage` is asked again after this much CPU time of the thread.
+const SPLIT_INTERVAL: u64 = 1_000_000;
+/// System time that `getrusage` reported and nobody was charged for yet is handed out over this much CPU time.
+const SPLIT_HORIZON: u64 = 4_000_000;
+/// System time is handed out in pieces of at least this size, so that most charges touch one counter only.
+const SPLIT_QUANTUM: u64 = 1_000;
+/// A sync that took longer than this was interrupted; only this much of it is the meter's own.
+const SYNC_COST_CAP: u64 = 3_000;
+
+/// How a context comes to be entered: decides whether entering a finished one is a fault.
+#[derive(Clone, Copy)]
+pub(crate) enum Entry {
+    /// By a scope, a guard, a poll that started here: late if the context has finished.
+    From(&'static Location<'static>),
+    /// By work that rightly outlives the context, by a drop, or on the way back to an outer context.
+    Rightful,
+}
+
+thread_local! {
+    // Const and without a destructor: reachable from the destructors of other thread-locals, however late.
+    static THREAD: Thread = const { Thread::new() };
+}
+
+struct Thread {
+    current: Cell<ManuallyDrop<LogContext>>,
+    /// The current context's id, so that "already current" is answered without touching the context.
+    current_id: Cell<u64>,
+    /// Ticks at the last switch.
+    last: Cell<u64>,
+    state: Cell<ThreadState>,
+    limit: Cell<u64>,
+    sentinel_limit: Cell<u64>,
+    clean_syncs: Cell<u32>,
+    split: Split,
+    /// Wall time, in ticks, that was spent blocking with leave to, or that has been reported already.
+    excused: Cell<u64>,
+}
+
+impl Thread {
+    const fn new() -> Self {
+        Self {
+            current: Cell::new(ManuallyDrop::new(LogContext::sentinel())),
+            current_id: Cell::new(0),
+            last: Cell::new(0),
+            state: Cell::new(ThreadState::Untouched),
+            limit: Cell::new(LIMIT),
+            sentinel_limit: Cell::new(SENTINEL_LIMIT),
+            clean_syncs: Cell::new(0),
+            split: Split::new(),
+            excused: Cell::new(0),
+        }
+    }
+}
+
+/// Makes `next` the thread's current context and gives back the one that was. What ran since the last switch is
+/// charged to the latter. If `next` is current already, no slice ends.
+#[inline]
+pub(crate) fn switch(next: LogContext, entry: Entry) -> LogContext {
+    THREAD.with(|thread| {
+        let id = next.id();
+        if thread.current_id.get() == id {
+            return next;
+        }
+        if let Entry::From(origin) = entry
+            && next.is_over()
+        {
+            diagnostics::entered_late(&next, origin);
+        }
+        let previous = ManuallyDrop::into_inner(thread.current.replace(ManuallyDrop::new(next)));
+        thread.current_id.set(id);
+        thread.close_slice(&previous, id);
+        previous
+    })
+}
+
+/// The id of the current context; 0 is the sentinel's.
+#[inline]
+pub(crate) fn current_id() -> u64 {
+    THREAD.with(|thread| thread.current_id.get())
+}
+
+/// A handle to the current context.
+#[inline]
+pub(crate) fn current() -> LogContext {
+    THREAD.with(|thread| {
+        let current =
+            ManuallyDrop::into_inner(thread.current.replace(ManuallyDrop::new(LogContext::sentinel())));
+        let copy = current.clone();
+        // What is replaced is the sentinel put there two lines up: nothing to drop.
+        let _ = thread.current.replace(ManuallyDrop::new(current));
+        copy
+    })
+}
+
+/// Charges the slice that is open on this thread to the current context, which stays current.
+#[inline]
+pub(crate) fn settle() {
+    let current = current();
+    THREAD.with(|thread| thread.close_slice(&current, current.id()));
+}
+
+/// How many slices have been closed on this thread.
+#[cfg(tokio_unstable)]
+pub(crate) fn switches() -> u64 {
+    THREAD.with(|thread| thread.state.get().slot().map_or(0, Slot::writes))
+}
+
+/// Where a thread stands: to find out, later, what it used in between.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mark {
+    ticks: u64,
+    booked: u64,
+    excused: u64,
+}
+
+/// What a thread used between a [`Mark`] and the switch after it, in nanoseconds.
+pub(crate) struct Stretch {
+    pub(crate) wall: u64,
+    pub(crate) cpu: Option<u64>,
+}
+
+/// The thread's standing at the switch that it made last.
+#[inline]
+pub(crate) fn mark() -> Mark {
+    THREAD.with(|thread| Mark {
+        ticks: thread.last.get(),
+        booked: thread.state.get().slot().map_or(0, Slot::booked),
+        excused: thread.excused.get(),
+    })
+}
+
+impl Mark {
+    /// Time from the mark to the last switch, as ticks count it, less what was excused.
+    #[inline]
+    pub(crate) fn until_last_switch(self) -> Stretch {
+        let now = mark();
+        let ticks = now.ticks.wrapping_sub(self.ticks).saturating_sub(now.excused.wrapping_sub(self.excused));
+        Stretch {
+            wall: clock::nanos_between(0, ticks),
+            cpu: cpu_is_measured().then(|| now.booked.saturating_sub(self.booked)),
+        }
+    }
+
+    /// Is the stretch from here to the last switch longer than this, in nanoseconds? Cheap: for every poll.
+    #[inline]
+    pub(crate) fn is_longer_than(self, nanos: u64) -> bool {
+        let now = THREAD.with(|thread| thread.last.get());
+        clock::nanos_between(self.ticks, now) > nanos
+    }
+}
+
+/// Everything from the mark to the last switch counts as explained: the next to ask hears nothing of it.
+pub(crate) fn excuse_since(mark: Mark) {
+    THREAD.with(|thread| {
+        let ticks = thread.last.get().wrapping_sub(mark.ticks);
+        thread.excused.set(mark.excused.wrapping_add(ticks));
+    });
+}
+
+impl Thread {
+    /// Ends the open slice, charges it to `previous`, and starts the next one under `next_id`.
+    #[inline]
+    fn close_slice(&self, previous: &LogContext, next_id: u64) {
+        let now = clock::ticks();
+        let slice = clock::nanos_between(self.last.replace(now), now);
+        let ThreadState::Live(slot) = self.state.get() else { return self.close_unusual(previous, next_id) };
+        let unsynced = slot.unsynced.load(Relaxed);
+        let limit = if previous.is_sentinel() { self.sentinel_limit.get() } else { self.limit.get() };
+        let booked = unsynced.saturating_add_unsigned(slice);
+        if slice < limit && booked < SYNC_INTERVAL.cast_signed() {
+            slot.begin_write();
+            slot.unsynced.store(booked, Relaxed);
+            slot.current.store(next_id, Relaxed);
+            slot.end_write();
+            self.charge(slot, previous, slice);
+        } else {
+            self.sync(slot, previous, next_id, now, slice);
+        }
+    }
+
+    #[inline]
+    fn charge(&self, slot: &Slot, to: &LogContext, nanos: u64) {
+        let system = self.split.share(nanos);
+        match to.inner() {
+            Some(inner) => inner.charge_cpu(nanos, system),
+            None => slot.charge_sentinel(nanos.cast_signed(), system),
+        }
+    }
+
+    /// Ends the slice by the thread's CPU clock.
+    #[cold]
+    #[inline(never)]
+    fn sync(&self, slot: &Slot, previous: &LogContext, next_id: u64, now: u64, slice: u64) {
+        let Some(cpu) = clock::thread_cpu() else { return };
+        let read = clock::ticks();
+        // The clock is read somewhere inside the call; half of the call is before it.
+        let half = (clock::nanos_between(now, read) / 2).min(SYNC_COST_CAP);
+        let sync_cpu = slot.sync_cpu.load(Relaxed);
+        if cpu < sync_cpu {
+            let by = format!("by {} ns", sync_cpu - cpu);
+            Report::new(DiagnosticKind::ClockWentBackwards, previous).detail(&by).raise();
+        }
+        let ran = cpu.saturating_sub(sync_cpu).cast_signed();
+        let unsynced = slot.unsynced.load(Relaxed);
+        // What this slice used, if everything booked since the last sync was right.
+        let rest = ran - unsynced - half.cast_signed();
+        let charge = if previous.is_sentinel() { rest } else { rest.max(0) };
+        self.adapt(rest, ran, slice);
+        self.split.update(cpu, charge.max(0).cast_unsigned());
+
+        let end = clock::ticks();
+        self.last.set(end);
+        let behind = half + clock::nanos_between(read, end).min(SYNC_COST_CAP);
+        slot.begin_write();
+        // After a clock that went backwards we go on from where it is now: what it took back stays booked.
+        slot.sync_cpu.store(cpu, Relaxed);
+        slot.unsynced.store(charge - rest + behind.cast_signed(), Relaxed);
+        slot.current.store(next_id, Relaxed);
+        slot.charge_meter(half + behind);
+        slot.end_write();
+        self.split.charged_to_the_meter(half + behind);
+        match previous.inner() {
+            Some(_) => self.charge(slot, previous, charge.cast_unsigned()),
+            None => slot.charge_sentinel(charge, self.split.share(charge.max(0).cast_unsigned())),
+        }
+    }
+
+    /// A deficit says that slices were too short to be checked and yet blocked: check shorter ones.
+    fn adapt(&self, rest: i64, ran: i64, slice: u64) {
+        let deficit = if slice < self.limit.get() {
+            // Only the interval ended here: this slice should have its ticks.
+            slice.cast_signed() - rest
+        } else {
+            -rest
+        };
+        if deficit > (ran / 50).max(200) {
+            self.clean_syncs.set(0);
+            self.limit.set((self.limit.get() / 2).max(FLOOR));
+            self.sentinel_limit.set((self.sentinel_limit.get() / 2).max(FLOOR));
+        } else {
+            self.clean_syncs.set(self.clean_syncs.get() + 1);
+            if self.clean_syncs.get() >= CLEAN_SYNCS {
+                self.clean_syncs.set(0);
+                self.limit.set((self.limit.get() * 2).min(LIMIT));
+                self.sentinel_limit.set((self.sentinel_limit.get() * 2).min(SENTINEL_LIMIT));
+            }
+        }
+    }
+
+    /// The first switch of a thread, and those after its exit hook has run.
+    #[cold]
+    #[inline(never)]
+    fn close_unusual(&self, previous: &LogContext, next_id: u64) {
+        match self.state.get() {
+            ThreadState::Untouched => {
+                self.state.set(slot::register(next_id));
+                self.last.set(clock::ticks());
+            }
+            ThreadState::Ended { settled } => {
+                let Some(cpu) = clock::thread_cpu() else { return };
+                self.state.set(ThreadState::Ended { settled: cpu });
+                let ran = cpu.saturating_sub(settled);
+                match previous.inner() {
+                    Some(inner) => inner.charge_cpu(ran, 0),
+                    None => slot::charge_ended_sentinel(ran),
+                }
+                slot::extend_ended(ran);
+            }
+            ThreadState::Live(_) | ThreadState::NoClock => {}
+        }
+    }
+
+    /// Runs as one of the thread's destructors: settles its books. What runs later is `Ended`.
+    fn end(&self) {
+        let ThreadState::Live(slot) = self.state.get() else { return };
+        let current =
+            ManuallyDrop::into_inner(self.current.replace(ManuallyDrop::new(LogContext::sentinel())));
+        self.current_id.set(0);
+        let now = clock::ticks();
+        let slice = clock::nanos_between(self.last.replace(now), now);
+        self.sync(slot, &current, 0, now, slice);
+        self.state.set(ThreadState::Ended { settled: slot.retire() });
+        drop(current);
+    }
+}
+
+/// Called by the hook that a thread runs when it ends.
+fn end_thread() {
+    THREAD.with(Thread::end);
+}
+
+/// Called by [`after_fork`]: the thread that is left starts anew.
+fn restart_thread() {
+    THREAD.with(|thread| {
+        thread.split.restart();
+        if let ThreadState::Live(_) = thread.state.get() {
+            thread.state.set(slot::register(thread.current_id.get()));
+        }
+        thread.last.set(clock::ticks());
+    });
+}
+
+/// The part of each charge that is system time. The kernel's own figures move at ticks of some milliseconds, so
+/// each charge takes the thread's last known ratio, and what that leaves over is handed out later: in the end
+/// the thread's split is the kernel's.
+struct Split {
+    /// The thread's CPU clock when `getrusage` was last asked.
+    asked_at: Cell<u64>,
+    /// System time charged so far, to anyone.
+    charged: Cell<u64>,
+    /// System time per nanosecond of CPU, in 65536ths.
+    ratio: Cell<u64>,
+    /// System time that is due by the ratio but too little to be handed out, in 65536ths of a nanosecond.
+    pending: Cell<u64>,
+}
+
+impl Split {
+    const fn new() -> Self {
+        Self { asked_at: Cell::new(0), charged: Cell::new(0), ratio: Cell::new(0), pending: Cell::new(0) }
+    }
+
+    fn restart(&self) {
+        self.asked_at.set(0);
+        self.charged.set(0);
+        self.ratio.set(0);
+        self.pending.set(0);
+    }
+
+    /// The system time in a charge of so many nanoseconds.
+    #[inline]
+    fn share(&self, nanos: u64) -> u64 {
+        let ratio = self.ratio.get();
+        if ratio == 0 {
+            return 0;
+        }
+        let pending = self.pending.get() + nanos * ratio;
+        let due = pending >> 16;
+        if due < SPLIT_QUANTUM {
+            self.pending.set(pending);
+            return 0;
+        }
+        let share = due.min(nanos);
+        self.pending.set(pending - (share << 16));
+        self.charged.set(self.charged.get() + share);
+        share
+    }
+
+    fn charged_to_the_meter(&self, nanos: u64) {
+        // A sync is little but system calls.
+        self.charged.set(self.charged.get() + nanos);
+    }
+
+    /// Finds the ratio for a charge of `next` nanoseconds, and for those after it.
+    fn update(&self, cpu: u64, next: u64) {
+        let since = cpu.saturating_sub(self.asked_at.get());
+        if since < SPLIT_INTERVAL {
+            return;
+        }
+        let Some((_, system)) = clock::thread_user_system() else { return };
+        self.asked_at.set(cpu);
+        let due = system.saturating_sub(self.charged.get());
+        // A long slice made most of this interval, and takes its part of it; what it leaves is spread.
+        let horizon = SPLIT_HORIZON.max(next);
+        self.ratio.set(((due << 16) / horizon).min(1 << 16));
+        self.pending.set(0);
+    }
+}

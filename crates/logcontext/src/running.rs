@@ -1,0 +1,232 @@
+//! What a supervisor has running in the background, and how it is told to end.
+
+use std::fmt;
+use std::panic::Location;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::task::AbortHandle;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+use crate::clock;
+use crate::context::LogContext;
+use crate::supervisor::Supervisor;
+use crate::sync::lock;
+use crate::usage::ResourceUsage;
+
+/// Something that was fired off and has not ended.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Running {
+    /// The context it runs in.
+    pub context: LogContext,
+    /// What it is called; the context's name where it runs in the caller's.
+    pub name: Arc<str>,
+    /// The line of code that started it.
+    pub origin: &'static Location<'static>,
+    /// How long it has been running.
+    pub age: Duration,
+    /// What its context has cost so far.
+    pub usage: ResourceUsage,
+}
+
+impl fmt::Display for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} for {:.3} s, started at {}", self.context, self.age.as_secs_f64(), self.origin)
+    }
+}
+
+/// How a shutdown went.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Shutdown {
+    /// What did not end by the deadline. It was aborted, and has ended by now; but blocking code cannot be
+    /// aborted, and goes on until it is done.
+    pub aborted: Vec<Running>,
+}
+
+struct Entry {
+    context: LogContext,
+    name: Option<Arc<str>>,
+    origin: &'static Location<'static>,
+    started: u64,
+    abort: Option<AbortHandle>,
+}
+
+#[derive(Default)]
+struct Entries {
+    all: Vec<Option<Entry>>,
+    free: Vec<usize>,
+}
+
+#[derive(Default)]
+pub(crate) struct RunningList {
+    entries: Mutex<Entries>,
+    tracker: TaskTracker,
+    stop: CancellationToken,
+    closed: CancellationToken,
+}
+
+/// A place in the list, for as long as the work runs.
+pub(crate) struct Place {
+    supervisor: Supervisor,
+    index: usize,
+    _token: TaskTrackerToken,
+}
+
+impl RunningList {
+    fn take(&self, index: usize) -> Option<Entry> {
+        let mut entries = lock(&self.entries);
+        let entry = entries.all[index].take();
+        entries.free.push(index);
+        entry
+    }
+
+    /// Has the shutdown begun?
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stop.is_cancelled()
+    }
+
+    /// Is its deadline past?
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.is_cancelled()
+    }
+
+    fn list(&self) -> Vec<(Running, Option<AbortHandle>)> {
+        let now = clock::ticks();
+        let describe = |entry: &Entry| {
+            let running = Running {
+                context: entry.context.clone(),
+                name: entry.name.clone().unwrap_or_else(|| entry.context.name().into()),
+                origin: entry.origin,
+                age: Duration::from_nanos(clock::nanos_between(entry.started, now)),
+                usage: ResourceUsage::default(),
+            };
+            (running, entry.abort.clone())
+        };
+        let mut list: Vec<_> = lock(&self.entries).all.iter().flatten().map(describe).collect();
+        for (running, _) in &mut list {
+            running.usage = running.context.usage();
+        }
+        list
+    }
+}
+
+impl Place {
+    pub(crate) fn new(
+        supervisor: &Supervisor,
+        context: &LogContext,
+        name: Option<Arc<str>>,
+        origin: &'static Location<'static>,
+        started: u64,
+    ) -> Self {
+        let list = supervisor.running_list();
+        let token = list.tracker.token();
+        let entry = Some(Entry { context: context.clone(), name, origin, started, abort: None });
+        let mut entries = lock(&list.entries);
+        let index = match entries.free.pop() {
+            Some(index) => {
+                entries.all[index] = entry;
+                index
+            }
+            None => {
+                entries.all.push(entry);
+                entries.all.len() - 1
+            }
+        };
+        drop(entries);
+        Self { supervisor: supervisor.clone(), index, _token: token }
+    }
+
+    pub(crate) fn index(&self) -> usize {
+        self.index
+    }
+
+    pub(crate) fn supervisor(&self) -> &Supervisor {
+        &self.supervisor
+    }
+}
+
+/// Says how the work in this place can be aborted, unless it has ended already.
+pub(crate) fn set_abort(supervisor: &Supervisor, index: usize, context: &LogContext, abort: AbortHandle) {
+    let list = supervisor.running_list();
+    if let Some(entry) = &mut lock(&list.entries).all[index]
+        // The place may have gone to somebody else by now.
+        && entry.abort.is_none()
+        && entry.context == *context
+    {
+        entry.abort = Some(abort);
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // Taken out of the lock before it is dropped: its context's last handle may be in it.
+        drop(self.supervisor.running_list().take(self.index));
+    }
+}
+
+impl Supervisor {
+    /// What was fired off and has not ended: with context, age, cost and origin.
+    pub fn running(&self) -> Vec<Running> {
+        self.running_list().list().into_iter().map(|(running, _)| running).collect()
+    }
+
+    /// Has the shutdown begun? Then no background process is started any more.
+    pub fn is_shutting_down(&self) -> bool {
+        self.running_list().is_stopping()
+    }
+
+    /// Completes when the shutdown begins: what loops and streams select on.
+    pub fn shutting_down(&self) -> WaitForCancellationFutureOwned {
+        self.running_list().stop.clone().cancelled_owned()
+    }
+
+    /// Tells everything that runs in the background to end, waits for it until the deadline, then aborts the
+    /// rest and names it. Loops end, background processes are refused from now on; what requests put into the
+    /// background is still taken until the deadline. A second call waits along.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use logcontext::{Supervisor, background};
+    /// use std::time::Duration;
+    ///
+    /// let service = Supervisor::new("presence");
+    /// service.context("startup").start().scope(|| {
+    ///     background::run("sleepy", std::future::pending::<()>());
+    /// });
+    /// let shutdown = service.shutdown(Duration::from_millis(10)).await;
+    /// assert_eq!(shutdown.aborted[0].context.name(), "sleepy-0");
+    /// # }
+    /// ```
+    pub async fn shutdown(&self, deadline: Duration) -> Shutdown {
+        let list = self.running_list();
+        list.stop.cancel();
+        list.tracker.close();
+        let in_time = tokio::time::timeout(deadline, list.tracker.wait()).await.is_ok();
+        list.closed.cancel();
+        if in_time {
+            return Shutdown::default();
+        }
+        let mut aborted = Vec::new();
+        for (running, abort) in list.list() {
+            if let Some(abort) = abort {
+                abort.abort();
+            }
+            tracing::warn!(
+                target: "logcontext::background",
+                name = &*running.name,
+                context = running.context.name(),
+                age = ?running.age,
+                started_at = %running.origin,
+                "still running at the end of the shutdown: aborted",
+            );
+            aborted.push(running);
+        }
+        // Aborted work ends at its next poll, but blocking work when it is done: do not wait for that.
+        let _ = tokio::time::timeout(Duration::from_secs(1), list.tracker.wait()).await;
+        Shutdown { aborted }
+    }
+}

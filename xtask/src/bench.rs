@@ -1,0 +1,96 @@
+//! `cargo xtask bench`: runs a benchmark and keeps what it found next to the machine it was found on.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{ExitCode, Stdio};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::ValueEnum;
+use serde_json::{Map, Value};
+
+use crate::machine::Machine;
+use crate::workspace::{cargo, root};
+
+/// What there is to measure.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Name {
+    /// Contexts: switching, charging, creating, logging
+    Core,
+    /// Requests over HTTP, next to bare axum and to the usual stack
+    Http,
+}
+
+impl Name {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Core => "core",
+            Self::Http => "http",
+        }
+    }
+}
+
+/// Runs the benchmark, saves its result, and prints that if `json` says so.
+pub(crate) fn run(name: Name, json: bool) -> Result<ExitCode> {
+    // Before the run: what the machine was like, and what was measured, even if someone commits meanwhile.
+    let machine = Machine::describe();
+    let date = machine.date().to_owned();
+    let output = cargo()?
+        .args(["run", "--release", "--package", "logcontext-bench", "--", name.as_str(), "--json"])
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cannot start cargo")?;
+    ensure!(
+        output.status.success() || !output.stdout.is_empty(),
+        "the benchmark failed ({}) without a result",
+        output.status
+    );
+
+    let result = with_machine(&output.stdout, &serde_json::to_value(machine)?)?;
+    let path = save(name, &date, &result)?;
+    eprintln!("saved to {}", path.display());
+    if json {
+        println!("{result}");
+    }
+    // A result is kept even if the benchmark was not content with it.
+    ensure!(output.status.success(), "the benchmark failed ({})", output.status);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The benchmark's object with one more member: `machine`.
+fn with_machine(stdout: &[u8], machine: &Value) -> Result<Value> {
+    let mut result: Map<String, Value> = serde_json::from_slice(stdout)
+        .context("a benchmark prints one JSON object on stdout, and nothing else")?;
+    if result.insert("machine".to_owned(), machine.clone()).is_some() {
+        bail!("the benchmark's result has a member `machine`, which is for xtask to add");
+    }
+    Ok(Value::Object(result))
+}
+
+/// Replaces the result of an earlier run on the same day.
+fn save(name: Name, date: &str, result: &Value) -> Result<PathBuf> {
+    let folder = root()?.join("benches").join("results");
+    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    let path = folder.join(format!("{}-{date}.json", name.as_str()));
+    fs::write(&path, format!("{result:#}\n")).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_machine_joins_the_result() {
+        let result = with_machine(b"{\"switch_ns\": 19.5}\n", &json!({"cores": 2})).unwrap();
+        assert_eq!(result, json!({"switch_ns": 19.5, "machine": {"cores": 2}}));
+    }
+
+    #[test]
+    fn anything_but_one_object_is_refused() {
+        for stdout in ["", "[1]", "{} {}", "running...\n{}", "{\"machine\": 1}"] {
+            assert!(with_machine(stdout.as_bytes(), &json!({})).is_err(), "{stdout}");
+        }
+    }
+}
