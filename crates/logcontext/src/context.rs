@@ -259,7 +259,7 @@ impl LogContext {
         };
         let supervisor = inner.supervisor.clone();
         let label = match label {
-            Some(name) => Some(supervisor.ledger().label(kind, name).0),
+            Some(name) => Some(supervisor.ledger().label(kind, name)),
             None => inner.account().label(),
         };
         Self::make(supervisor, kind, label, |id, account, supervisor| Inner {
@@ -302,7 +302,7 @@ impl LogContext {
     /// so. A supervisor knows 1,000 labels of a kind; what is labelled otherwise later is totalled as `other`.
     pub fn set_label(&self, label: &str) -> bool {
         let Some(inner) = self.inner() else { return false };
-        let index = inner.supervisor.ledger().label(inner.kind, label).0;
+        let index = inner.supervisor.ledger().label(inner.kind, label);
         inner.account().set_label(index)
     }
 
@@ -339,6 +339,7 @@ impl LogContext {
     }
 
     /// Links it to the context that started it, which does not pay for it.
+    #[cfg(feature = "tokio")]
     pub(crate) fn set_started_by(&self, starter: &Self) {
         if let Some(inner) = self.inner()
             && !starter.is_sentinel()
@@ -524,11 +525,12 @@ impl ContextBuilder {
     /// What to total it by: see [`LogContext::set_label`].
     pub fn label(mut self, label: &str) -> Self {
         let supervisor = self.supervisor.take().unwrap_or_else(Supervisor::current);
-        self.label = Some(supervisor.ledger().label(self.kind, label).0);
+        self.label = Some(supervisor.ledger().label(self.kind, label));
         self.supervisor = Some(supervisor);
         self
     }
 
+    #[cfg(feature = "tokio")]
     pub(crate) fn label_index(mut self, label: usize) -> Self {
         self.label = Some(label);
         self

@@ -108,7 +108,8 @@ pub(crate) fn scope<R>(context: &LogContext, entry: Entry, f: impl FnOnce() -> R
 /// A scope on the stack: what was current before is put back when it is dropped.
 struct Scope<'a> {
     context: &'a LogContext,
-    previous: LogContext,
+    /// `None` if the context was current already.
+    previous: Option<LogContext>,
     guards: usize,
     origin: Option<&'static Location<'static>>,
 }
@@ -121,14 +122,20 @@ impl<'a> Scope<'a> {
             Entry::From(origin) => Some(origin),
             Entry::Rightful => None,
         };
-        Self { context, previous: meter::switch(context.clone(), entry), guards, origin }
+        let already = meter::current_id() == context.id();
+        let previous = (!already).then(|| meter::switch_to(context, entry));
+        Self { context, previous, guards, origin }
     }
 }
 
 impl Drop for Scope<'_> {
     #[inline]
     fn drop(&mut self) {
-        let found = meter::switch(std::mem::take(&mut self.previous), Entry::Rightful);
+        let found = match self.previous.take() {
+            Some(previous) => meter::switch(previous, Entry::Rightful),
+            None if meter::current_id() == self.context.id() => return,
+            None => meter::switch_to(self.context, Entry::Rightful),
+        };
         if found != *self.context {
             misplaced(self.context, &found, self.guards, self.origin);
         }

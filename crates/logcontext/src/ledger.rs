@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::sync::{Arc, Mutex, OnceLock, RwLock, Weak};
 use std::time::Duration;
 
+use rustc_hash::FxHashMap;
+
 use crate::clock;
 use crate::context::{ContextKind, Ending, Inner};
 use crate::sync::{lock, read, write};
@@ -71,18 +73,17 @@ impl Account {
     }
 
     pub(crate) fn usage(&self) -> ResourceUsage {
-        let mut usage = ResourceUsage {
+        ResourceUsage {
             cpu_nanos: self.cpu.load(Relaxed),
             system_nanos: self.system.load(Relaxed),
             db_txn_count: self.db_txn_count.load(Relaxed),
             db_txn_duration: Duration::from_nanos(self.db_txn_nanos.load(Relaxed)),
             db_wait: Duration::from_nanos(self.db_wait_nanos.load(Relaxed)),
-            ..ResourceUsage::default()
-        };
-        if let Some(counters) = self.counters.get() {
-            usage.counters = std::array::from_fn(|i| counters[i].load(Relaxed));
+            counters: match self.counters.get() {
+                Some(counters) => std::array::from_fn(|i| counters[i].load(Relaxed)),
+                None => [0; COUNTERS],
+            },
         }
-        usage
     }
 
     /// CPU charged since the context finished; zero before.
@@ -122,11 +123,15 @@ impl Account {
 
     /// Time from the start to the end, or to now.
     pub(crate) fn elapsed(&self) -> Duration {
+        Duration::from_nanos(self.elapsed_nanos())
+    }
+
+    fn elapsed_nanos(&self) -> u64 {
         let end = match self.finished.load(Relaxed) {
             0 => clock::ticks(),
             finished => finished,
         };
-        Duration::from_nanos(clock::nanos_between(self.started.load(Relaxed), end))
+        clock::nanos_between(self.started.load(Relaxed), end)
     }
 
     pub(crate) fn label(&self) -> Option<usize> {
@@ -189,22 +194,49 @@ impl AccountRef {
     }
 }
 
-/// The sums of the contexts of one label that are gone.
+/// The sums of the contexts of one label that are gone. Plain numbers: adding to them is part of each context's
+/// end.
 #[derive(Clone, Debug, Default)]
 struct Totals {
     endings: [u64; Ending::COUNT],
-    usage: ResourceUsage,
+    cpu: u64,
+    system: u64,
+    db_txn_count: u64,
+    db_txn_nanos: u64,
+    db_wait_nanos: u64,
     after_finish: u64,
-    elapsed: Duration,
+    elapsed: u64,
+    counters: Option<Box<[u64; COUNTERS]>>,
 }
 
 impl Totals {
     fn add(&mut self, account: &Account) {
         let ending = account.ending().unwrap_or(Ending::Ok);
         self.endings[ending as usize] += 1;
-        self.usage += account.usage();
+        self.cpu += account.cpu.load(Relaxed);
+        self.system += account.system.load(Relaxed);
+        self.db_txn_count += account.db_txn_count.load(Relaxed);
+        self.db_txn_nanos += account.db_txn_nanos.load(Relaxed);
+        self.db_wait_nanos += account.db_wait_nanos.load(Relaxed);
         self.after_finish += account.cpu_after_finish();
-        self.elapsed += account.elapsed();
+        self.elapsed += account.elapsed_nanos();
+        if let Some(counters) = account.counters.get() {
+            let sums = self.counters.get_or_insert_with(|| Box::new([0; COUNTERS]));
+            for (sum, counter) in sums.iter_mut().zip(counters.iter()) {
+                *sum += counter.load(Relaxed);
+            }
+        }
+    }
+
+    fn usage(&self) -> ResourceUsage {
+        ResourceUsage {
+            cpu_nanos: self.cpu,
+            system_nanos: self.system,
+            db_txn_count: self.db_txn_count,
+            db_txn_duration: Duration::from_nanos(self.db_txn_nanos),
+            db_wait: Duration::from_nanos(self.db_wait_nanos),
+            counters: self.counters.as_ref().map_or([0; COUNTERS], |counters| **counters),
+        }
     }
 }
 
@@ -236,11 +268,22 @@ pub(crate) struct Label {
     pub(crate) kind: ContextKind,
     pub(crate) name: Arc<str>,
     /// Numbers the contexts that are named after the label.
+    #[cfg(feature = "tokio")]
     next: AtomicU64,
 }
 
 impl Label {
+    fn new(kind: ContextKind, name: &str) -> Self {
+        Self {
+            kind,
+            name: name.into(),
+            #[cfg(feature = "tokio")]
+            next: AtomicU64::new(0),
+        }
+    }
+
     /// 0, 1, 2, ..
+    #[cfg(feature = "tokio")]
     pub(crate) fn next_number(&self) -> u64 {
         self.next.fetch_add(1, Relaxed)
     }
@@ -248,7 +291,8 @@ impl Label {
 
 #[derive(Default)]
 struct Labels {
-    by_name: [HashMap<Arc<str>, usize>; ContextKind::COUNT],
+    // Looked up whenever a context is labelled; labels are few and the service's own, so the fast hash will do.
+    by_name: [FxHashMap<Arc<str>, usize>; ContextKind::COUNT],
     all: Vec<Arc<Label>>,
 }
 
@@ -260,26 +304,23 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    /// The label's index and itself, made if it is new.
-    pub(crate) fn label(&self, kind: ContextKind, name: &str) -> (usize, Arc<Label>) {
-        let find = |labels: &Labels, name: &str| {
-            let index = *labels.by_name[kind as usize].get(name)?;
-            Some((index, Arc::clone(&labels.all[index])))
-        };
-        if let Some(found) = find(&read(&self.labels), name) {
-            return found;
+    /// The label's index; made if it is new.
+    pub(crate) fn label(&self, kind: ContextKind, name: &str) -> usize {
+        let known = |labels: &Labels, name: &str| labels.by_name[kind as usize].get(name).copied();
+        if let Some(index) = known(&read(&self.labels), name) {
+            return index;
         }
         let mut labels = write(&self.labels);
         let full = labels.by_name[kind as usize].len() >= LABELS;
         let name = if full { OTHER } else { name };
-        if let Some(found) = find(&labels, name) {
-            return found;
+        if let Some(index) = known(&labels, name) {
+            return index;
         }
-        let label = Arc::new(Label { kind, name: name.into(), next: AtomicU64::new(0) });
+        let label = Arc::new(Label::new(kind, name));
         let index = labels.all.len();
-        labels.all.push(Arc::clone(&label));
         labels.by_name[kind as usize].insert(Arc::clone(&label.name), index);
-        (index, label)
+        labels.all.push(label);
+        index
     }
 
     /// The label with this index.
@@ -363,7 +404,7 @@ impl Ledger {
             let shard = lock(shard);
             for (index, totals) in shard.totals.iter().enumerate() {
                 if is_root(index) {
-                    cpu += totals.usage.cpu_nanos;
+                    cpu += totals.cpu;
                 }
             }
             for slot in 0..shard.contexts.len() {
@@ -488,9 +529,9 @@ impl LabelTotals {
         for ending in Ending::ALL {
             self.count(ending, totals.endings[ending as usize]);
         }
-        self.usage += totals.usage;
+        self.usage += totals.usage();
         self.after_finish += Duration::from_nanos(totals.after_finish);
-        self.elapsed += totals.elapsed;
+        self.elapsed += Duration::from_nanos(totals.elapsed);
     }
 
     fn add_live(&mut self, account: &Account, open: &HashMap<u64, i64>) {

@@ -28,6 +28,7 @@ thread_local! {
 }
 
 /// Runs `f` as this task and says whether a panic in it was reported by the hook.
+#[cfg(feature = "tokio")]
 pub(crate) fn as_task<R>(task: Task, f: impl FnOnce() -> R) -> (R, bool) {
     struct Back(Option<Task>);
     impl Drop for Back {

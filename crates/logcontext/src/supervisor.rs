@@ -95,8 +95,8 @@ impl Supervisor {
 
     /// The one of the current context; outside any, the thread's own, or the default one.
     pub fn current() -> Self {
-        let current = meter::current();
-        current.inner().map_or_else(Self::ambient, |inner| inner.supervisor().clone())
+        let found = meter::peek(|current| current.inner().map(|inner| inner.supervisor().clone()));
+        found.unwrap_or_else(Self::ambient)
     }
 
     /// What work in the sentinel belongs to on this thread.

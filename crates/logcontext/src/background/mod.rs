@@ -90,7 +90,8 @@ fn context(
     name: &str,
     origin: &'static Location<'static>,
 ) -> (LogContext, Arc<str>) {
-    let (index, label) = supervisor.ledger().label(ContextKind::Background, name);
+    let index = supervisor.ledger().label(ContextKind::Background, name);
+    let label = supervisor.ledger().label_at(index);
     let context = LogContext::builder(format!("{name}-{}", label.next_number()))
         .kind(ContextKind::Background)
         .supervisor(supervisor)

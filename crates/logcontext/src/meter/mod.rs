@@ -90,19 +90,21 @@ impl Thread {
 #[inline]
 pub(crate) fn switch(next: LogContext, entry: Entry) -> LogContext {
     THREAD.with(|thread| {
-        let id = next.id();
-        if thread.current_id.get() == id {
+        if thread.current_id.get() == next.id() {
             return next;
         }
-        if let Entry::From(origin) = entry
-            && next.is_over()
-        {
-            diagnostics::entered_late(&next, origin);
-        }
-        let previous = ManuallyDrop::into_inner(thread.current.replace(ManuallyDrop::new(next)));
-        thread.current_id.set(id);
-        thread.close_slice(&previous, id);
-        previous
+        let now = clock::ticks();
+        thread.change(next, entry, now)
+    })
+}
+
+/// The same for a context that somebody keeps: the handle is copied, but not before the ticks are read, which
+/// would have to wait for the counting of a reference.
+#[inline]
+pub(crate) fn switch_to(next: &LogContext, entry: Entry) -> LogContext {
+    THREAD.with(|thread| {
+        let now = clock::ticks();
+        thread.change(next.clone(), entry, now)
     })
 }
 
@@ -115,13 +117,19 @@ pub(crate) fn current_id() -> u64 {
 /// A handle to the current context.
 #[inline]
 pub(crate) fn current() -> LogContext {
+    peek(LogContext::clone)
+}
+
+/// Looks at the current context without counting a reference. `look` must not ask for the current context
+/// itself: the sentinel is in its place meanwhile. Nor may it panic.
+#[inline]
+pub(crate) fn peek<R>(look: impl FnOnce(&LogContext) -> R) -> R {
     THREAD.with(|thread| {
-        let current =
-            ManuallyDrop::into_inner(thread.current.replace(ManuallyDrop::new(LogContext::sentinel())));
-        let copy = current.clone();
+        let current = thread.current.replace(ManuallyDrop::new(LogContext::sentinel()));
+        let result = look(&current);
         // What is replaced is the sentinel put there two lines up: nothing to drop.
-        let _ = thread.current.replace(ManuallyDrop::new(current));
-        copy
+        let _ = thread.current.replace(current);
+        result
     })
 }
 
@@ -129,7 +137,7 @@ pub(crate) fn current() -> LogContext {
 #[inline]
 pub(crate) fn settle() {
     let current = current();
-    THREAD.with(|thread| thread.close_slice(&current, current.id()));
+    THREAD.with(|thread| thread.close_slice(&current, current.id(), clock::ticks()));
 }
 
 /// How many slices have been closed on this thread.
@@ -191,21 +199,35 @@ pub(crate) fn excuse_since(mark: Mark) {
 }
 
 impl Thread {
+    #[inline]
+    fn change(&self, next: LogContext, entry: Entry, now: u64) -> LogContext {
+        let id = next.id();
+        if let Entry::From(origin) = entry
+            && next.is_over()
+        {
+            diagnostics::entered_late(&next, origin);
+        }
+        let previous = ManuallyDrop::into_inner(self.current.replace(ManuallyDrop::new(next)));
+        self.current_id.set(id);
+        self.close_slice(&previous, id, now);
+        previous
+    }
+
     /// Ends the open slice, charges it to `previous`, and starts the next one under `next_id`.
     #[inline]
-    fn close_slice(&self, previous: &LogContext, next_id: u64) {
-        let now = clock::ticks();
+    fn close_slice(&self, previous: &LogContext, next_id: u64, now: u64) {
         let slice = clock::nanos_between(self.last.replace(now), now);
         let ThreadState::Live(slot) = self.state.get() else { return self.close_unusual(previous, next_id) };
         let unsynced = slot.unsynced.load(Relaxed);
         let limit = if previous.is_sentinel() { self.sentinel_limit.get() } else { self.limit.get() };
         let booked = unsynced.saturating_add_unsigned(slice);
         if slice < limit && booked < SYNC_INTERVAL.cast_signed() {
+            // First: its atomic addition would wait for the stores below.
+            self.charge(slot, previous, slice);
             slot.begin_write();
             slot.unsynced.store(booked, Relaxed);
             slot.current.store(next_id, Relaxed);
             slot.end_write();
-            self.charge(slot, previous, slice);
         } else {
             self.sync(slot, previous, next_id, now, slice);
         }
