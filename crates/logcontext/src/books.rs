@@ -51,8 +51,8 @@ pub fn books() -> Option<Books> {
     if !meter::cpu_is_measured() {
         return None;
     }
-    let threads = meter::read_threads();
-    let contexts = supervisor::root_cpu().saturating_sub(BEFORE_FORK.load(Relaxed));
+    let (threads, contexts) = read_at_one_moment();
+    let foreign = threads.read_others();
     let process = clock::process_cpu()?;
     Some(Books {
         process: process.cast_signed(),
@@ -63,10 +63,29 @@ pub fn books() -> Option<Books> {
         sentinel_system: threads.sentinel_system.cast_signed(),
         meter: threads.meter.cast_signed(),
         open: threads.open.iter().map(|(_, nanos)| nanos).sum(),
-        foreign: threads.foreign.cast_signed(),
-        known_threads: threads.live.0,
-        foreign_threads: threads.live.1,
+        foreign: foreign.cpu.cast_signed(),
+        known_threads: threads.live(),
+        foreign_threads: foreign.threads,
     })
+}
+
+/// Threads and contexts cannot be read at once, and whoever reads may lose the processor in between. So the
+/// threads are read before and after; if they have moved on by more than a little, the reading is made again.
+fn read_at_one_moment() -> (meter::Threads, u64) {
+    let mut best = None;
+    for _ in 0..8 {
+        let before = meter::read_threads();
+        let contexts = supervisor::root_cpu().saturating_sub(BEFORE_FORK.load(Relaxed));
+        let moved = meter::read_threads().moved_since(&before);
+        let little = moved <= before.known / 500;
+        if best.as_ref().is_none_or(|(least, _)| moved < *least) {
+            best = Some((moved, (before, contexts)));
+        }
+        if little {
+            break;
+        }
+    }
+    best.map(|(_, reading)| reading).unwrap_or_default()
 }
 
 fn duration(nanos: i64) -> Duration {

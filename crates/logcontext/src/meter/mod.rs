@@ -18,7 +18,7 @@ use crate::clock;
 use crate::context::LogContext;
 use crate::diagnostics::{self, DiagnosticKind, Report};
 use slot::{Slot, ThreadState};
-pub(crate) use slot::{after_fork, cpu_is_measured, read_threads};
+pub(crate) use slot::{Threads, after_fork, cpu_is_measured, read_threads};
 
 /// A thread may book this much by ticks before it looks at its CPU clock, however short its slices are.
 const SYNC_INTERVAL: u64 = 1_000_000;
@@ -37,8 +37,8 @@ const SPLIT_INTERVAL: u64 = 1_000_000;
 const SPLIT_HORIZON: u64 = 4_000_000;
 /// System time is handed out in pieces of at least this size, so that most charges touch one counter only.
 const SPLIT_QUANTUM: u64 = 1_000;
-/// A sync that took longer than this was interrupted; only this much of it is the meter's own.
-const SYNC_COST_CAP: u64 = 3_000;
+/// What a reading of the thread's clock is taken to cost before it has been measured.
+const READING: u64 = 400;
 
 /// How a context comes to be entered: decides whether entering a finished one is a fault.
 #[derive(Clone, Copy)]
@@ -64,6 +64,8 @@ struct Thread {
     limit: Cell<u64>,
     sentinel_limit: Cell<u64>,
     clean_syncs: Cell<u32>,
+    /// What a reading of the thread's clock costs, in nanoseconds: the mean of late.
+    reading: Cell<u64>,
     split: Split,
     /// Wall time, in ticks, that was spent blocking with leave to, or that has been reported already.
     excused: Cell<u64>,
@@ -79,6 +81,7 @@ impl Thread {
             limit: Cell::new(LIMIT),
             sentinel_limit: Cell::new(SENTINEL_LIMIT),
             clean_syncs: Cell::new(0),
+            reading: Cell::new(READING),
             split: Split::new(),
             excused: Cell::new(0),
         }
@@ -248,8 +251,9 @@ impl Thread {
     fn sync(&self, slot: &Slot, previous: &LogContext, next_id: u64, now: u64, slice: u64) {
         let Some(cpu) = clock::thread_cpu() else { return };
         let read = clock::ticks();
+        let reading = self.cost_of_reading(clock::nanos_between(now, read));
         // The clock is read somewhere inside the call; half of the call is before it.
-        let half = (clock::nanos_between(now, read) / 2).min(SYNC_COST_CAP);
+        let half = reading / 2;
         let sync_cpu = slot.sync_cpu.load(Relaxed);
         if cpu < sync_cpu {
             let by = format!("by {} ns", sync_cpu - cpu);
@@ -265,19 +269,31 @@ impl Thread {
 
         let end = clock::ticks();
         self.last.set(end);
-        let behind = half + clock::nanos_between(read, end).min(SYNC_COST_CAP);
+        let behind = half + clock::nanos_between(read, end).min(4 * reading);
         slot.begin_write();
         // After a clock that went backwards we go on from where it is now: what it took back stays booked.
         slot.sync_cpu.store(cpu, Relaxed);
         slot.unsynced.store(charge - rest + behind.cast_signed(), Relaxed);
         slot.current.store(next_id, Relaxed);
         slot.charge_meter(half + behind);
-        slot.end_write();
         self.split.charged_to_the_meter(half + behind);
+        // Before readers may look again: this slice may be a long one, and this thread be preempted here.
         match previous.inner() {
             Some(_) => self.charge(slot, previous, charge.cast_unsigned()),
             None => slot.charge_sentinel(charge, self.split.share(charge.max(0).cast_unsigned())),
         }
+        slot.end_write();
+    }
+
+    /// What of this reading's time was the reading. System calls are where threads are preempted: one that took
+    /// far longer than those before it was interrupted, and cost what they did.
+    fn cost_of_reading(&self, took: u64) -> u64 {
+        let usual = self.reading.get();
+        if took > 4 * usual {
+            return usual;
+        }
+        self.reading.set((7 * usual + took) / 8);
+        took
     }
 
     /// A deficit says that slices were too short to be checked and yet blocked: check shorter ones.
@@ -314,12 +330,7 @@ impl Thread {
             ThreadState::Ended { settled } => {
                 let Some(cpu) = clock::thread_cpu() else { return };
                 self.state.set(ThreadState::Ended { settled: cpu });
-                let ran = cpu.saturating_sub(settled);
-                match previous.inner() {
-                    Some(inner) => inner.charge_cpu(ran, 0),
-                    None => slot::charge_ended_sentinel(ran),
-                }
-                slot::extend_ended(ran);
+                slot::charge_ended(previous, cpu.saturating_sub(settled));
             }
             ThreadState::Live(_) | ThreadState::NoClock => {}
         }

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU32, AtomicU64, fence};
 
 use crate::clock::{self, ThreadClock};
+use crate::context::LogContext;
 use crate::sync::lock;
 
 /// One thread's figures. Written by that thread alone, without read-modify-write; read by everyone.
@@ -105,7 +106,8 @@ impl Slot {
 
     /// The clock, the open slice and whose it is, all of one moment; `None` if the thread is gone.
     fn read(&self, clock: ThreadClock) -> Option<Open> {
-        for _ in 0..64 {
+        let mut tries = 0;
+        while tries < 64 {
             let before = self.sequence.load(Acquire);
             if before.is_multiple_of(2) {
                 let (booked, context) = (self.booked(), self.current.load(Relaxed));
@@ -114,8 +116,12 @@ impl Slot {
                 if self.sequence.load(Relaxed) == before {
                     return Some(Open { context, clock, nanos: clock.cast_signed() - booked.cast_signed() });
                 }
+                tries += 1;
+            } else {
+                // It is writing, which takes nanoseconds; unless it has been preempted there.
+                std::thread::yield_now();
+                clock.read()?;
             }
-            std::hint::spin_loop();
         }
         // Its slices are shorter than our reading of a clock: the open one is whosever it is by now.
         let clock = clock.read()?;
@@ -182,8 +188,7 @@ pub(super) fn register(context: u64) -> ThreadState {
     };
     if EXIT.try_with(|exit| exit.0.set(true)).is_err() {
         // First touched while its thread-locals are being destroyed: nobody will tell us of its end.
-        lock(&REGISTER).ended.clock += cpu;
-        charge_ended_sentinel(cpu);
+        charge_ended(&LogContext::sentinel(), cpu);
         return ThreadState::Ended { settled: cpu };
     }
     let mut register = lock(&REGISTER);
@@ -204,12 +209,15 @@ pub(super) fn register(context: u64) -> ThreadState {
     ThreadState::Live(slot)
 }
 
-pub(super) fn charge_ended_sentinel(nanos: u64) {
-    lock(&REGISTER).ended.sentinel += nanos.cast_signed();
-}
-
-pub(super) fn extend_ended(nanos: u64) {
-    lock(&REGISTER).ended.clock += nanos;
+/// Books CPU of a thread whose exit hook has run: straight to the sums. Both sides of the books under one lock,
+/// which readers may hold for a while.
+pub(super) fn charge_ended(to: &LogContext, nanos: u64) {
+    let mut register = lock(&REGISTER);
+    register.ended.clock += nanos;
+    match to.inner() {
+        Some(inner) => inner.charge_cpu(nanos, 0),
+        None => register.ended.sentinel += nanos.cast_signed(),
+    }
 }
 
 /// What all threads say together. Nanoseconds.
@@ -224,10 +232,45 @@ pub(crate) struct Threads {
     pub(crate) meter: u64,
     /// The slices that are open now, by the id of the context that they will be charged to; the sentinel's is 0.
     pub(crate) open: Vec<(u64, i64)>,
-    /// The CPU clocks of the living threads that never entered a context.
-    pub(crate) foreign: u64,
-    /// How many threads are live: known, foreign.
-    pub(crate) live: (usize, usize),
+    /// The ids of the living threads among them.
+    live: HashSet<i32>,
+}
+
+/// The threads that never entered a context.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Foreign {
+    /// Their CPU clocks, in nanoseconds: those of the living.
+    pub(crate) cpu: u64,
+    pub(crate) threads: usize,
+}
+
+impl Threads {
+    /// How much has happened between an earlier reading and this one: CPU burned, and CPU booked.
+    pub(crate) fn moved_since(&self, earlier: &Self) -> u64 {
+        let booked = |threads: &Self| {
+            threads.known.cast_signed() - threads.open.iter().map(|(_, nanos)| nanos).sum::<i64>()
+        };
+        self.known.abs_diff(earlier.known).max(booked(self).abs_diff(booked(earlier)))
+    }
+
+    /// How many of them live.
+    pub(crate) fn live(&self) -> usize {
+        self.live.len()
+    }
+
+    /// Reads the clocks of all other threads that the system lists.
+    pub(crate) fn read_others(&self) -> Foreign {
+        let mut foreign = Foreign::default();
+        for thread in clock::thread_ids() {
+            if !self.live.contains(&thread)
+                && let Some(cpu) = ThreadClock::of(thread).read()
+            {
+                foreign.cpu += cpu;
+                foreign.threads += 1;
+            }
+        }
+        foreign
+    }
 }
 
 /// Reads every thread's books. Stops nobody but threads that start or end meanwhile.
@@ -240,7 +283,6 @@ pub(crate) fn read_threads() -> Threads {
         meter: register.ended.meter,
         ..Threads::default()
     };
-    let mut known = HashSet::new();
     for slot in &register.slots {
         let thread = slot.thread.load(Relaxed);
         if thread == 0 {
@@ -248,22 +290,13 @@ pub(crate) fn read_threads() -> Threads {
         }
         let clock = ThreadClock::of(thread);
         let Some(open) = slot.read(clock) else { continue };
-        known.insert(thread);
+        threads.live.insert(thread);
         threads.known += open.clock;
         threads.open.push((open.context, open.nanos));
         threads.sentinel += slot.sentinel.load(Relaxed);
         threads.sentinel_system += slot.sentinel_system.load(Relaxed);
         threads.meter += slot.meter.load(Relaxed);
     }
-    for thread in clock::thread_ids() {
-        if !known.contains(&thread)
-            && let Some(cpu) = ThreadClock::of(thread).read()
-        {
-            threads.foreign += cpu;
-            threads.live.1 += 1;
-        }
-    }
-    threads.live.0 = known.len();
     threads
 }
 
