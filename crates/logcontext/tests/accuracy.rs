@@ -112,7 +112,7 @@ fn a_thousand_interleaved_requests_of_short_polls_are_charged_what_they_burned()
     };
     // Every fifth request makes two bursts a poll: what they are charged more than the others is free of what a
     // poll costs beside its burst, which is the request's as well.
-    let bursts = |request: usize| if request % 5 == 0 { 2 } else { 1 };
+    let bursts = |request: usize| if request.is_multiple_of(5) { 2 } else { 1 };
     let requests: Vec<_> = (0..1_000)
         .map(|request| {
             let context = LogContext::new("request");

@@ -431,3 +431,95 @@ impl Split {
         self.pending.set(0);
     }
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    fn burn(nanos: u64) -> u64 {
+        let start = clock::thread_cpu().unwrap();
+        loop {
+            let burned = clock::thread_cpu().unwrap() - start;
+            if burned >= nanos {
+                return burned;
+            }
+        }
+    }
+
+    /// As if the thread had blocked for so long: the ticks say so, the clock does not.
+    fn block(nanos: u64) {
+        let before = clock::ticks();
+        let mut later = before;
+        while clock::nanos_between(before, later) < nanos {
+            later += 1_000;
+        }
+        THREAD.with(|thread| thread.last.set(thread.last.get() - (later - before)));
+    }
+
+    fn slot() -> &'static Slot {
+        THREAD.with(|thread| thread.state.get().slot().unwrap())
+    }
+
+    /// All that was charged on this thread since it began to meter, in nanoseconds.
+    fn charged(contexts: &[&LogContext]) -> i64 {
+        let contexts: u64 = contexts.iter().map(|ctx| ctx.inner().unwrap().account().usage().cpu_nanos).sum();
+        contexts.cast_signed() + slot().own_parts()
+    }
+
+    #[test]
+    fn what_short_blocks_were_charged_too_much_is_carried_and_worked_off() {
+        let _test = testing::start();
+        let (blocker, victim) = (LogContext::new("blocker"), LogContext::new("victim"));
+        blocker.scope(|| burn(30_000));
+        for _ in 0..10 {
+            blocker.scope(|| block(15_000));
+        }
+        // Checked, and found to have run less than what was booked: charged nothing, and a deficit is left.
+        victim.scope(|| burn(25_000));
+        let deficit = slot().unsynced.load(Relaxed);
+        assert!(deficit > 50_000, "{deficit}");
+        // Nothing is lost or invented: what was charged, to anyone, is what is booked.
+        assert_eq!(charged(&[&blocker, &victim]), slot().booked().cast_signed());
+        // The limits have come down, so that such blocks are checked from now on.
+        assert!(THREAD.with(|thread| thread.limit.get()) < LIMIT);
+        let _ = victim.scope(|| burn(2_000_000));
+        assert!(slot().unsynced.load(Relaxed) < 50_000);
+        assert_eq!(charged(&[&blocker, &victim]), slot().booked().cast_signed());
+        let error = slot().booked().abs_diff(clock::thread_cpu().unwrap());
+        assert!(error < 50_000, "booked and burned are {error} ns apart");
+    }
+
+    #[test]
+    fn a_short_park_is_refunded_by_the_sentinel_and_not_by_the_next_context() {
+        let _test = testing::start();
+        let context = LogContext::new("poll");
+        let _ = context.scope(|| burn(30_000));
+        let before = context.inner().unwrap().account().usage().cpu_nanos;
+        let mut burned = 0;
+        for _ in 0..200 {
+            // Parks too short to be checked, and then one that is not.
+            for _ in 0..5 {
+                block(4_000);
+                burned += context.scope(|| burn(3_000));
+            }
+            block(8_000);
+            context.scope(|| ());
+        }
+        let burned = burned as f64;
+        let charged = (context.inner().unwrap().account().usage().cpu_nanos - before) as f64;
+        assert!(charged / burned > 0.9, "{:.2} of what it burned", charged / burned);
+    }
+
+    #[test]
+    fn thousands_of_clean_checks_raise_the_limits_again() {
+        let _test = testing::start();
+        let context = LogContext::new("poll");
+        let _ = context.scope(|| burn(30_000));
+        THREAD.with(|thread| thread.limit.set(FLOOR));
+        for _ in 0..2 * CLEAN_SYNCS {
+            context.scope(|| burn(1_500));
+        }
+        assert!(THREAD.with(|thread| thread.limit.get()) > FLOOR);
+    }
+}

@@ -89,6 +89,12 @@ impl Slot {
         self.meter.store(self.meter.load(Relaxed) + nanos, Relaxed);
     }
 
+    /// What the owner has charged to nobody's context.
+    #[cfg(test)]
+    pub(super) fn own_parts(&self) -> i64 {
+        self.sentinel.load(Relaxed) + self.meter.load(Relaxed).cast_signed()
+    }
+
     /// Moves the slot's figures to those of ended threads and frees it. Returns the clock they are settled at.
     pub(super) fn retire(&'static self) -> u64 {
         let mut register = lock(&REGISTER);
