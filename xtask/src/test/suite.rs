@@ -68,15 +68,15 @@ fn core_without_tokio() -> Result<Suite> {
 
 fn core_with_tokio_unstable(metadata: &Metadata) -> Result<Suite> {
     let mut command = cargo()?;
-    cargo_test(&mut command).args(["--package", "logcontext", "--test", "tokio_unstable"]);
+    cargo_test(&mut command).args(["--package", "logcontext", "--test", "tokio_unstable", "--test", "no_cpu_clock"]);
     let flags = env::var("RUSTFLAGS").unwrap_or_default();
-    command.env("RUSTFLAGS", format!("{flags} --cfg tokio_unstable").trim());
+    command.env("RUSTFLAGS", format!("{flags} --cfg tokio_unstable --cfg logcontext_no_cpu_clock").trim());
     // This one would win over the one above.
     command.env_remove("CARGO_ENCODED_RUSTFLAGS");
     // Other flags in the same folder would have everything built anew at each change of suite.
     command.env("CARGO_TARGET_DIR", metadata.target_directory.join("tokio-unstable"));
     Ok(Suite {
-        name: "core with tokio_unstable",
+        name: "core with tokio_unstable, without a CPU clock",
         needs: &[],
         harness: Harness::CargoTest,
         without: None,

@@ -3,14 +3,15 @@
 
 mod ticks;
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(logcontext_no_cpu_clock)))]
 mod linux;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(logcontext_no_cpu_clock)))]
 use linux as platform;
 
-#[cfg(not(target_os = "linux"))]
+// The cfg lets tests on Linux see what users of other systems get.
+#[cfg(any(not(target_os = "linux"), logcontext_no_cpu_clock))]
 mod other;
-#[cfg(not(target_os = "linux"))]
+#[cfg(any(not(target_os = "linux"), logcontext_no_cpu_clock))]
 use other as platform;
 
 pub(crate) use platform::ThreadClock;

@@ -69,6 +69,8 @@ struct Thread {
     split: Split,
     /// Wall time, in ticks, that was spent blocking with leave to, or that has been reported already.
     excused: Cell<u64>,
+    #[cfg(tokio_unstable)]
+    switches: Cell<u64>,
 }
 
 impl Thread {
@@ -84,6 +86,8 @@ impl Thread {
             reading: Cell::new(READING),
             split: Split::new(),
             excused: Cell::new(0),
+            #[cfg(tokio_unstable)]
+            switches: Cell::new(0),
         }
     }
 }
@@ -143,10 +147,10 @@ pub(crate) fn settle() {
     THREAD.with(|thread| thread.close_slice(&current, current.id(), clock::ticks()));
 }
 
-/// How many slices have been closed on this thread.
+/// How many times this thread has changed its context.
 #[cfg(tokio_unstable)]
 pub(crate) fn switches() -> u64 {
-    THREAD.with(|thread| thread.state.get().slot().map_or(0, Slot::writes))
+    THREAD.with(|thread| thread.switches.get())
 }
 
 /// Where a thread stands: to find out, later, what it used in between.
@@ -212,6 +216,8 @@ impl Thread {
         }
         let previous = ManuallyDrop::into_inner(self.current.replace(ManuallyDrop::new(next)));
         self.current_id.set(id);
+        #[cfg(tokio_unstable)]
+        self.switches.set(self.switches.get() + 1);
         self.close_slice(&previous, id, now);
         previous
     }
@@ -432,7 +438,7 @@ impl Split {
     }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(all(test, target_os = "linux", not(logcontext_no_cpu_clock)))]
 mod tests {
     use super::*;
     use crate::testing;

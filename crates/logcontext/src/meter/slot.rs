@@ -66,11 +66,6 @@ impl Slot {
         self.sequence.store(self.sequence.load(Relaxed).wrapping_add(1), Release);
     }
 
-    #[cfg(tokio_unstable)]
-    pub(super) fn writes(&self) -> u64 {
-        self.sequence.load(Relaxed).into()
-    }
-
     /// All that the owner has booked so far.
     #[inline]
     pub(super) fn booked(&self) -> u64 {
@@ -165,7 +160,7 @@ static REGISTER: Mutex<Register> = Mutex::new(Register {
     ended: Ended { clock: 0, meter: 0, sentinel: 0, sentinel_system: 0 },
 });
 
-static NO_CLOCK: AtomicBool = AtomicBool::new(cfg!(not(target_os = "linux")));
+static NO_CLOCK: AtomicBool = AtomicBool::new(cfg!(any(not(target_os = "linux"), logcontext_no_cpu_clock)));
 
 /// Does this platform have a CPU clock for threads?
 #[inline]
