@@ -1,1 +1,59 @@
-//! In the making.
+//! Log contexts for HTTP: a context per request and per connection, and the access line.
+//!
+//! [`ContextLayer`] is a tower layer: each request runs in a context of its own, `GET-17`, totalled by method and
+//! route, and ends with one line that says what it cost:
+//! ```text
+//! 127.0.0.1 - 8008 - {@alice} Processed request: 0.012sec/0.001sec ru=(0.003sec, 0.001sec) db=(0.000sec/0.004sec/2) 123B 200 "PUT /presence/alice HTTP/1.1" "curl/8" [3 dbevts]
+//! ```
+//! [`serve`] accepts connections, each in a context of its own, and stops in order when its supervisor shuts
+//! down.
+//!
+//! What to add to an axum service:
+#![cfg_attr(all(feature = "axum", feature = "server"), doc = "```no_run")]
+#![cfg_attr(not(all(feature = "axum", feature = "server")), doc = "```ignore")]
+//! use axum::{Router, extract::Path, routing::get};
+//! use logcontext::Supervisor;
+//! use logcontext_http::{ContextLayer, ServeOptions, serve, set_user};
+//!
+//! async fn presence(Path(user): Path<String>) -> String {
+//!     set_user(&*user); // the access line and all further log lines of the request show it
+//!     tracing::info!("looked up"); // logged in the request's context
+//!     format!("{user} is online")
+//! }
+//!
+//! #[tokio::main]
+//! async fn main() -> std::io::Result<()> {
+//!     let app = Router::new()
+//!         .route("/presence/{user}", get(presence))
+//!         .layer(ContextLayer::new().quiet_paths(["/health"]));
+//!     let listener = tokio::net::TcpListener::bind("127.0.0.1:8008").await?;
+//!     serve(listener, app, ServeOptions::default()).await?; // until the supervisor shuts down
+//!     for totals in Supervisor::global().totals() {
+//!         println!("{totals:?}"); // by label: `GET /presence/{user}`, and connections by listener
+//!     }
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # Features
+//! - `axum` (default): labels from the route that axum has matched, `LabelLayer`.
+//! - `server` (default): `serve`.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(not(feature = "server"), allow(rustdoc::broken_intra_doc_links, reason = "`serve` is a feature"))]
+
+mod access;
+mod connection;
+mod context;
+mod label;
+mod request;
+#[cfg(feature = "server")]
+mod serve;
+
+pub use connection::ConnectionInfo;
+pub use context::{ContextBody, ContextFuture, ContextLayer, ContextService};
+#[cfg(feature = "axum")]
+pub use label::{LabelLayer, LabelService};
+pub use request::set_user;
+#[cfg(feature = "server")]
+pub use serve::{ServeOptions, Served, serve};

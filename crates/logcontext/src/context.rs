@@ -5,7 +5,6 @@ use std::cell::Cell;
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -125,7 +124,7 @@ pub(crate) struct Inner {
     request: Option<Arc<Request>>,
     origin: &'static Location<'static>,
     /// The context that started this one, where that is not its parent.
-    starter: OnceLock<Box<str>>,
+    starter: Option<Box<str>>,
 }
 
 impl Inner {
@@ -210,6 +209,7 @@ impl LogContext {
             label: None,
             request: None,
             supervisor: None,
+            starter: None,
             origin: Location::caller(),
         }
     }
@@ -271,7 +271,7 @@ impl LogContext {
             name: name.into(),
             request: inner.request.clone(),
             origin,
-            starter: OnceLock::new(),
+            starter: None,
         })
     }
 
@@ -333,19 +333,9 @@ impl LogContext {
         self.inner().map(|inner| inner.origin)
     }
 
-    /// The name of the context that started it, for background processes and connections started from one.
+    /// The name of the context that started it, if it was started from one that does not pay for it.
     pub fn started_by(&self) -> Option<&str> {
-        self.inner()?.starter.get().map(|name| &**name)
-    }
-
-    /// Links it to the context that started it, which does not pay for it.
-    #[cfg(feature = "tokio")]
-    pub(crate) fn set_started_by(&self, starter: &Self) {
-        if let Some(inner) = self.inner()
-            && !starter.is_sentinel()
-        {
-            let _ = inner.starter.set(starter.name().into());
-        }
+        self.inner()?.starter.as_deref()
     }
 
     /// The supervisor that it belongs to; the default one for the sentinel.
@@ -374,16 +364,23 @@ impl LogContext {
     /// Marks it finished, and answers what it has cost. Followers go on and are counted as after its finish;
     /// whatever else enters it from now on is charged, and reported once. Only the first call marks.
     pub fn finish(&self) -> ResourceUsage {
-        self.finish_as(Ending::Ok)
+        let usage = self.usage();
+        self.mark_finished(Ending::Ok);
+        usage
     }
 
-    /// The same, saying how it ended.
-    pub fn finish_as(&self, ending: Ending) -> ResourceUsage {
-        let usage = self.usage();
+    /// The same, saying how it ended, for those who do not ask what it has cost.
+    pub fn finish_as(&self, ending: Ending) {
+        if meter::current_id() != 0 {
+            meter::settle();
+        }
+        self.mark_finished(ending);
+    }
+
+    fn mark_finished(&self, ending: Ending) {
         if let Some(inner) = self.inner() {
             inner.account().finish(ending);
         }
-        usage
     }
 
     /// Has it finished?
@@ -505,6 +502,7 @@ pub struct ContextBuilder {
     label: Option<usize>,
     request: Option<Arc<Request>>,
     supervisor: Option<Supervisor>,
+    starter: Option<Box<str>>,
     origin: &'static Location<'static>,
 }
 
@@ -542,6 +540,21 @@ impl ContextBuilder {
         self
     }
 
+    /// The context that started it, which does not pay for it: a request's connection, what set off a process.
+    /// It is linked by name; the sentinel is nobody.
+    ///
+    /// ```
+    /// use logcontext::LogContext;
+    ///
+    /// let connection = LogContext::new("connection-3");
+    /// let request = LogContext::builder("GET-17").started_by(&connection).start();
+    /// assert_eq!(request.started_by(), Some("connection-3"));
+    /// ```
+    pub fn started_by(mut self, starter: &LogContext) -> Self {
+        self.starter = (!starter.is_sentinel()).then(|| starter.name().into());
+        self
+    }
+
     /// The place that it was started from, if not where the builder was made.
     pub fn origin(mut self, origin: &'static Location<'static>) -> Self {
         self.origin = origin;
@@ -560,7 +573,7 @@ impl ContextBuilder {
             name: self.name,
             request: self.request,
             origin: self.origin,
-            starter: OnceLock::new(),
+            starter: self.starter,
         })
     }
 }

@@ -37,6 +37,7 @@ struct Inner {
     diagnostics: Diagnostics,
     stuck: Stuck,
     requests: AtomicU64,
+    connections: AtomicU64,
     sources: Mutex<Vec<Weak<dyn Source>>>,
     #[cfg(feature = "tokio")]
     running: crate::running::RunningList,
@@ -79,6 +80,7 @@ impl Supervisor {
             diagnostics: Diagnostics::default(),
             stuck: Stuck::default(),
             requests: AtomicU64::new(0),
+            connections: AtomicU64::new(0),
             sources: Mutex::default(),
             #[cfg(feature = "tokio")]
             running: crate::running::RunningList::default(),
@@ -152,6 +154,11 @@ impl Supervisor {
     /// The number of the next request: 1, 2, ..
     pub fn next_request(&self) -> u64 {
         self.0.requests.fetch_add(1, Relaxed) + 1
+    }
+
+    /// The number of the next connection: 1, 2, ..
+    pub fn next_connection(&self) -> u64 {
+        self.0.connections.fetch_add(1, Relaxed) + 1
     }
 
     /// How many faults of this kind there were.

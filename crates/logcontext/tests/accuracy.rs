@@ -40,6 +40,23 @@ fn cpu(context: &LogContext) -> f64 {
     context.usage().cpu().unwrap().as_nanos() as f64
 }
 
+/// Measures until it comes out right, five times at most: a machine that is busy with other things may spoil one
+/// measurement, a meter that is wrong spoils all.
+fn measure(mut once: impl FnMut() -> Result<(), String>) {
+    let mut wrong = Vec::new();
+    for _ in 0..5 {
+        match once() {
+            Ok(()) => return,
+            Err(error) => wrong.push(error),
+        }
+    }
+    panic!("five times: {wrong:#?}");
+}
+
+fn check(right: bool, error: impl FnOnce() -> String) -> Result<(), String> {
+    if right { Ok(()) } else { Err(error()) }
+}
+
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
@@ -68,13 +85,15 @@ fn charged_per_round(runtime: &Runtime, rounds: &[u64]) -> Vec<f64> {
 
 /// Every task's charge per round is the same, within 3 %: medians of five runs.
 fn expect_equal_charges(runtime: &Runtime, rounds: &[u64]) {
-    let runs: Vec<_> = (0..5).map(|_| charged_per_round(runtime, rounds)).collect();
-    for task in 0..rounds.len() {
-        let errors =
-            runs.iter().map(|run| run[task] / (run.iter().sum::<f64>() / run.len() as f64) - 1.0).collect();
-        let error = median(errors);
-        assert!(error.abs() < 0.03, "task {task} of {rounds:?} is charged {:+.1} %", error * 100.0);
-    }
+    measure(|| {
+        let runs: Vec<_> = (0..5).map(|_| charged_per_round(runtime, rounds)).collect();
+        for task in 0..rounds.len() {
+            let mean = |run: &Vec<f64>| run.iter().sum::<f64>() / run.len() as f64;
+            let error = median(runs.iter().map(|run| run[task] / mean(run) - 1.0).collect());
+            check(error.abs() < 0.03, || format!("task {task} of {rounds:?}: {:+.1} %", error * 100.0))?;
+        }
+        Ok(())
+    });
 }
 
 fn on_one_worker_and_on_several(f: impl Fn(&Runtime, &Test)) {
@@ -98,9 +117,13 @@ fn tasks_are_charged_in_proportion_to_their_work() {
 
 #[test]
 fn a_thousand_interleaved_requests_of_short_polls_are_charged_what_they_burned() {
-    const POLLS: u64 = 10;
     let test = testing::start();
     let runtime = test.multi_thread(1);
+    measure(|| a_thousand_requests(&runtime));
+}
+
+fn a_thousand_requests(runtime: &Runtime) -> Result<(), String> {
+    const POLLS: u64 = 10;
     // Each burst reads the clock before and after its work: one reading is outside of what it sees.
     let reading = {
         let start = thread_cpu_nanos().unwrap();
@@ -144,12 +167,12 @@ fn a_thousand_interleaved_requests_of_short_polls_are_charged_what_they_burned()
     // Beside its bursts a request pays for its polls, all of them the same; how much that is the sum tells.
     let median = ratios[ratios.len() / 2];
     let (p10, p90) = (ratios[ratios.len() / 10] / median, ratios[ratios.len() * 9 / 10] / median);
-    assert!(p10 > 0.95 && p90 < 1.05, "p10 {p10:.3}, p90 {p90:.3}");
+    check(p10 > 0.95 && p90 < 1.05, || format!("p10 {p10:.3}, p90 {p90:.3}"))?;
     // The truth is the thread's clock itself: whatever is far from it is an outlier that it does not have.
     let outliers = ratios.iter().filter(|ratio| !(0.75..1.25).contains(&(*ratio / median))).count();
-    assert!(outliers <= 5, "{outliers} outliers");
+    check(outliers <= 5, || format!("{outliers} outliers"))?;
     let sum = (charged[2] - charged[1] / 4.0) / (burned[2] - burned[1] / 4.0);
-    assert!((sum - 1.0).abs() < 0.01, "the sum is {sum:.4} of what was burned");
+    check((sum - 1.0).abs() < 0.01, || format!("the sum is {sum:.4} of what was burned"))
 }
 
 /// Wakes whoever asks, so many nanoseconds of spinning later: shorter than the system's timers can.
@@ -178,42 +201,40 @@ impl Alarm {
 #[test]
 fn short_polls_with_short_parks_between_them_are_charged_right_and_so_are_their_neighbours() {
     let test = testing::start();
-    let (mut parkers, mut victims) = (Vec::new(), Vec::new());
     for park in [3_000, 10_000, 25_000, 50_000] {
-        let (mut parked_runs, mut victim_runs) = (Vec::new(), Vec::new());
-        for _ in 0..5 {
-            let runtime = test.multi_thread(1);
-            let alarm = Alarm::new();
-            let (parker, victim) = (LogContext::new("parker"), LogContext::new("victim"));
-            // Both on the one worker: a burst each, then the worker parks until the alarm.
-            let (burned, victims_burned) = {
-                let (parker, victim) = (parker.clone(), victim.clone());
-                #[expect(clippy::disallowed_methods, reason = "the futures in it have their contexts")]
-                let task = runtime.spawn(async move {
-                    let (mut by_parker, mut by_victim) = (0, 0);
-                    for _ in 0..2_000 {
-                        by_parker += async { burn(5_000) }.in_context(parker.clone()).await;
-                        by_victim += async { burn(8_000) }.in_context(victim.clone()).await;
-                        alarm.after(park).in_context(parker.clone()).await;
-                    }
-                    (by_parker, by_victim)
-                });
-                runtime.block_on(task).unwrap()
-            };
-            // The parker's own sends and wake-ups are its own too: it may be charged more, never less.
-            parked_runs.push(cpu(&parker) / burned as f64);
-            victim_runs.push(cpu(&victim) / victims_burned as f64);
-        }
-        parkers.push((park, median(parked_runs)));
-        victims.push((park, median(victim_runs)));
+        measure(|| polls_with_parks(&test, park));
     }
-    // One reading of the clock, 400 ns, is outside of each burst.
-    for (park, ratio) in victims {
-        assert!((0.95..1.12).contains(&ratio), "parks of {park} ns: victims are charged {ratio:.3}");
+}
+
+fn polls_with_parks(test: &Test, park: u64) -> Result<(), String> {
+    let (mut parked, mut victims) = (Vec::new(), Vec::new());
+    for _ in 0..5 {
+        let runtime = test.multi_thread(1);
+        let alarm = Alarm::new();
+        let (parker, victim) = (LogContext::new("parker"), LogContext::new("victim"));
+        // Both on the one worker: a burst each, then the worker parks until the alarm.
+        let (parker_burned, victim_burned) = {
+            let (parker, victim) = (parker.clone(), victim.clone());
+            #[expect(clippy::disallowed_methods, reason = "the futures in it have their contexts")]
+            let task = runtime.spawn(async move {
+                let (mut by_parker, mut by_victim) = (0, 0);
+                for _ in 0..2_000 {
+                    by_parker += async { burn(5_000) }.in_context(parker.clone()).await;
+                    by_victim += async { burn(8_000) }.in_context(victim.clone()).await;
+                    alarm.after(park).in_context(parker.clone()).await;
+                }
+                (by_parker, by_victim)
+            });
+            runtime.block_on(task).unwrap()
+        };
+        parked.push(cpu(&parker) / parker_burned as f64);
+        victims.push(cpu(&victim) / victim_burned as f64);
     }
-    for (park, ratio) in parkers {
-        assert!(ratio > 0.95, "parks of {park} ns: parkers are charged {ratio:.3}");
-    }
+    let (parker, victim) = (median(parked), median(victims));
+    // One reading of the clock, 400 ns, is outside of each burst. The parker's own sends and wake-ups are its own
+    // too: it may be charged more, never less.
+    check((0.95..1.12).contains(&victim), || format!("parks of {park} ns: victims {victim:.3}"))?;
+    check(parker > 0.95, || format!("parks of {park} ns: parkers {parker:.3}"))
 }
 
 #[test]
@@ -228,13 +249,12 @@ fn looking_at_the_clock_is_on_nobodys_bill() {
     };
     // Slices that are all longer than 20 us are checked one by one, those of two readings never are. If the
     // meter's own reading were charged, that would be one more.
-    let runs = (0..5).map(|_| (beside("checked", 25_000), beside("unchecked", 0))).collect::<Vec<_>>();
-    let more = median(runs.iter().map(|(checked, unchecked)| checked - unchecked).collect());
-    let reading = median(runs.iter().map(|(_, unchecked)| *unchecked).collect());
-    assert!(
-        more.abs() < reading / 2.0,
-        "checked slices are charged {more:.0} ns more, a reading is {reading:.0}"
-    );
+    measure(|| {
+        let runs = (0..5).map(|_| (beside("checked", 25_000), beside("unchecked", 0))).collect::<Vec<_>>();
+        let more = median(runs.iter().map(|(checked, unchecked)| checked - unchecked).collect());
+        let reading = median(runs.iter().map(|(_, unchecked)| *unchecked).collect());
+        check(more.abs() < reading / 2.0, || format!("{more:.0} ns more, a reading is {reading:.0} ns"))
+    });
 }
 
 #[test]

@@ -73,8 +73,7 @@ where
         );
         return Background::refused(LogContext::sentinel());
     }
-    let (context, name) = context(supervisor, name, origin);
-    context.set_started_by(&starter);
+    let (context, name) = context(supervisor, name, &starter, origin);
     tracing::debug!(
         target: "logcontext::background",
         process = context.name(),
@@ -88,6 +87,7 @@ where
 fn context(
     supervisor: &Supervisor,
     name: &str,
+    starter: &LogContext,
     origin: &'static Location<'static>,
 ) -> (LogContext, Arc<str>) {
     let index = supervisor.ledger().label(ContextKind::Background, name);
@@ -96,6 +96,7 @@ fn context(
         .kind(ContextKind::Background)
         .supervisor(supervisor)
         .label_index(index)
+        .started_by(starter)
         .origin(origin)
         .start();
     (context, Arc::clone(&label.name))

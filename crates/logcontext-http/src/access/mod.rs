@@ -1,0 +1,89 @@
+//! The access line: one for each request, for people and for programs.
+
+mod escape;
+mod line;
+
+use std::time::Duration;
+
+use http::StatusCode;
+use logcontext::{EVT_DB_FETCH_COUNT, Ending, LogContext};
+use tracing::{Level, field};
+
+use line::{Code, Line, Tag};
+
+/// What there is to say about a request that is over.
+pub(crate) struct Facts<'a> {
+    pub(crate) context: &'a LogContext,
+    pub(crate) connection: &'a LogContext,
+    pub(crate) tag: Option<&'a str>,
+    pub(crate) port: Option<u16>,
+    pub(crate) quiet: bool,
+    pub(crate) status: Option<StatusCode>,
+    /// From the start of the request.
+    pub(crate) headers_at: Option<Duration>,
+    pub(crate) bytes: u64,
+    /// Did all of the response get to the server?
+    pub(crate) complete: bool,
+    pub(crate) ending: Ending,
+}
+
+/// Logs the line, in the request's context.
+pub(crate) fn log(facts: &Facts<'_>) {
+    let wanted = if facts.quiet {
+        tracing::enabled!(target: "logcontext::access", Level::DEBUG)
+    } else {
+        tracing::enabled!(target: "logcontext::access", Level::INFO)
+    };
+    if wanted {
+        facts.context.scope(|| write(facts));
+    }
+}
+
+fn write(facts: &Facts<'_>) {
+    let elapsed = facts.context.elapsed();
+    let usage = facts.context.usage();
+    let label = facts.context.label();
+    let line = Line {
+        request: facts.context.request(),
+        tag: Tag { name: facts.tag, port: facts.port },
+        processing: facts.headers_at.unwrap_or(elapsed),
+        sending: facts.headers_at.map(|at| elapsed.saturating_sub(at)),
+        cpu_user: usage.cpu_user(),
+        cpu_system: usage.cpu_system(),
+        db_wait: usage.db_wait,
+        db_txn: usage.db_txn_duration,
+        db_txn_count: usage.db_txn_count,
+        db_events: usage.counter(&EVT_DB_FETCH_COUNT),
+        bytes: facts.bytes,
+        code: Code { status: facts.status, complete: facts.complete, ending: facts.ending },
+    };
+    macro_rules! event {
+        ($level:expr) => {
+            tracing::event!(
+                target: "logcontext::access",
+                $level,
+                status = facts.status.map(|status| status.as_u16()),
+                complete = facts.complete,
+                outcome = facts.ending.name(),
+                bytes = facts.bytes,
+                label = label.as_deref(),
+                listener = line.tag.is_known().then(|| field::display(&line.tag)),
+                connection = (!facts.connection.is_sentinel()).then(|| facts.connection.name()),
+                processing_seconds = line.processing.as_secs_f64(),
+                sending_seconds = line.sending.as_ref().map(Duration::as_secs_f64),
+                cpu_user_seconds = line.cpu_user.as_ref().map(Duration::as_secs_f64),
+                cpu_system_seconds = line.cpu_system.as_ref().map(Duration::as_secs_f64),
+                db_wait_seconds = line.db_wait.as_secs_f64(),
+                db_txn_seconds = line.db_txn.as_secs_f64(),
+                db_txn_count = line.db_txn_count,
+                evt_db_fetch_count = line.db_events,
+                "{line}",
+            )
+        };
+    }
+    if facts.quiet {
+        event!(Level::DEBUG);
+    } else {
+        event!(Level::INFO);
+    }
+}

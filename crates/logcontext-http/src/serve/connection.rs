@@ -1,0 +1,148 @@
+//! One connection: in its context, until its end or the shutdown's.
+
+use std::error::Error;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use logcontext::{ContextKind, Ending, LogContext};
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tower_service::Service;
+
+use super::{Finish, Server};
+use crate::connection::ConnectionInfo;
+
+/// How far the shutdown has got.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Phase {
+    #[default]
+    Serving,
+    /// Requests in flight may end; no more are read.
+    Draining,
+    /// All is cut off.
+    Aborting,
+}
+
+/// What there is of a connection beside its stream. Dropped in this order: who waits for the end hears of it last.
+pub(super) struct Connection {
+    finish: Finish,
+    cut_off: CutOff,
+    info: ConnectionInfo,
+    _place: OwnedSemaphorePermit,
+    phase: watch::Receiver<Phase>,
+}
+
+impl Connection {
+    pub(super) fn new(
+        server: &Server,
+        peer: SocketAddr,
+        stream: &TcpStream,
+        place: OwnedSemaphorePermit,
+    ) -> Self {
+        let context = server
+            .supervisor
+            .context(format!("connection-{}", server.supervisor.next_connection()))
+            .kind(ContextKind::Connection)
+            .label(&server.options.name)
+            .start();
+        Self {
+            finish: Finish { context, ending: Ending::Cancelled },
+            cut_off: CutOff(Some(Arc::clone(&server.aborted))),
+            info: ConnectionInfo::new(peer, stream.local_addr().unwrap_or(server.local)),
+            _place: place,
+            phase: server.phase.subscribe(),
+        }
+    }
+
+    pub(super) fn context(&self) -> &LogContext {
+        &self.finish.context
+    }
+
+    fn end(mut self, ending: Ending) {
+        self.cut_off.0 = None;
+        self.finish.ending = ending;
+    }
+}
+
+/// Counts a connection that did not come to an end of its own.
+struct CutOff(Option<Arc<AtomicUsize>>);
+
+impl Drop for CutOff {
+    fn drop(&mut self) {
+        if let Some(count) = &self.0
+            && !std::thread::panicking()
+        {
+            count.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+/// Serves the requests of one connection. The connection comes first: it is dropped last, after all that runs on it.
+pub(super) async fn drive<S, B>(
+    mut connection: Connection,
+    stream: TcpStream,
+    service: S,
+    http: http1::Builder,
+) where
+    S: Service<http::Request<Incoming>, Response = http::Response<B>> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    // Responses are written whole: waiting for more to send would only delay them.
+    let _ = stream.set_nodelay(true);
+    let info = connection.info.clone();
+    let service = TowerToHyperService::new(service);
+    let service = service_fn(move |mut request: http::Request<Incoming>| {
+        request.extensions_mut().insert(info.clone());
+        service.call(request)
+    });
+    let ending = {
+        let mut serving = pin!(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
+        let phase = &mut connection.phase;
+        let early = tokio::select! {
+            biased;
+            result = serving.as_mut() => Some(result),
+            () = reached(phase, Phase::Draining) => None,
+        };
+        let result = match early {
+            Some(result) => result,
+            None => {
+                serving.as_mut().graceful_shutdown();
+                tokio::select! {
+                    biased;
+                    result = serving.as_mut() => result,
+                    () = reached(phase, Phase::Aborting) => return,
+                }
+            }
+        };
+        ending(result)
+    };
+    connection.end(ending);
+}
+
+async fn reached(phase: &mut watch::Receiver<Phase>, wanted: Phase) {
+    let server_is_gone = phase.wait_for(|phase| *phase >= wanted).await.is_err();
+    // Somebody has dropped the server. Nobody can tell the end of the shutdown then; that it has begun, is plain.
+    if server_is_gone && wanted == Phase::Aborting {
+        std::future::pending::<()>().await;
+    }
+}
+
+fn ending(result: hyper::Result<()>) -> Ending {
+    let Err(error) = result else { return Ending::Ok };
+    let cause = error.source().map(tracing::field::display);
+    tracing::debug!(target: "logcontext::http", %error, cause, "connection broke off");
+    // What the client sent, or what the service answered instead of a response; the rest is the way of networks.
+    if error.is_parse() || error.is_user() { Ending::Failed } else { Ending::Cancelled }
+}

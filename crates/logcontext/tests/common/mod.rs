@@ -1,0 +1,175 @@
+//! What the behaviour tests share.
+#![allow(dead_code, unused_imports, unreachable_pub, reason = "each test file uses its part")]
+
+use std::future::Future;
+use std::hint::black_box;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+
+use logcontext::bench::thread_cpu_nanos;
+use logcontext::testing::Record;
+use logcontext::{LogContext, current_context};
+
+/// Burns CPU until the thread's own clock has advanced by so much.
+pub fn burn(nanos: u64) {
+    let Some(start) = thread_cpu_nanos() else { return };
+    while thread_cpu_nanos().unwrap_or(u64::MAX) - start < nanos {
+        (0..20).for_each(|i| {
+            black_box(i);
+        });
+    }
+}
+
+/// Long enough to tell from the little that a test burns besides.
+pub const BURST: u64 = 4_000_000;
+
+/// The context was charged so many bursts of [`BURST`].
+#[track_caller]
+pub fn assert_bursts(context: &LogContext, bursts: u64) {
+    let Some(cpu) = context.usage().cpu() else { return };
+    let charged = cpu.as_nanos() as f64 / BURST as f64;
+    let expected = bursts as f64;
+    assert!(
+        (expected - 0.1..expected + 0.4).contains(&charged),
+        "{context}: {charged:.2} bursts, not {bursts}"
+    );
+}
+
+/// The name of the current context.
+pub fn here() -> String {
+    current_context().name().to_owned()
+}
+
+/// Where contexts were seen, in order.
+#[derive(Clone, Debug, Default)]
+pub struct Seen(Arc<Mutex<Vec<String>>>);
+
+impl Seen {
+    /// Notes the current context.
+    pub fn note(&self) {
+        self.0.lock().unwrap().push(here());
+    }
+
+    pub fn all(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
+    }
+
+    /// Notes the current context, and burns one burst in it, when it is dropped.
+    pub fn on_drop(&self) -> OnDrop<impl FnOnce() + Send + use<>> {
+        let seen = self.clone();
+        OnDrop::new(move || {
+            seen.note();
+            burn(BURST);
+        })
+    }
+}
+
+/// Calls a closure when it is dropped.
+pub struct OnDrop<F: FnOnce()>(Option<F>);
+
+impl<F: FnOnce()> OnDrop<F> {
+    pub fn new(f: F) -> Self {
+        Self(Some(f))
+    }
+}
+
+impl<F: FnOnce()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        if let Some(f) = self.0.take() {
+            f();
+        }
+    }
+}
+
+/// Polls once, without anyone to wake.
+pub fn poll_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+/// Pending once, then ready; asks to be polled again.
+pub fn once_pending() -> impl Future<Output = ()> {
+    let mut polled = false;
+    std::future::poll_fn(move |cx| {
+        if std::mem::replace(&mut polled, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+}
+
+/// The message of the panic in `f`.
+#[track_caller]
+pub fn panic_message(f: impl FnOnce()) -> String {
+    let payload = catch_unwind(AssertUnwindSafe(f)).expect_err("it should panic");
+    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_default()
+}
+
+/// The line this is called from, as records show it.
+#[track_caller]
+pub fn line(offset: i64) -> String {
+    let here = Location::caller();
+    format!("{}:{}:", here.file(), i64::from(here.line()) + offset)
+}
+
+/// The field names a place in code at this line.
+#[track_caller]
+pub fn assert_at(record: &Record, field: &str, line: &str) {
+    let found = record.field(field).unwrap_or_else(|| panic!("no {field} in {record:?}"));
+    assert!(found.starts_with(line), "{field} is {found}, not {line}");
+}
+
+#[cfg(feature = "tokio")]
+mod runtimes {
+    use std::future::Future;
+    use std::time::Duration;
+
+    use logcontext::testing::{self, Test};
+    use tokio::runtime::Runtime;
+
+    /// The test on a current-thread runtime and on one with two workers, each with a guard of its own.
+    pub fn on_both(f: impl Fn(&Runtime, &Test)) {
+        {
+            let test = testing::start();
+            let runtime = test.current_thread();
+            f(&runtime, &test);
+        }
+        let test = testing::start();
+        let runtime = test.multi_thread(2);
+        f(&runtime, &test);
+    }
+
+    /// Runs it to its end as a task, so that on several workers it moves between them.
+    #[track_caller]
+    pub fn run<F>(runtime: &Runtime, future: F) -> F::Output
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        #[expect(clippy::disallowed_methods, reason = "what is tested brings its contexts")]
+        let task = runtime.spawn(future);
+        // Nothing here takes so long: a test that hangs is one that fails.
+        let ended = runtime.block_on(async { tokio::time::timeout(Duration::from_secs(20), task).await });
+        match ended.expect("the test hangs") {
+            Ok(output) => output,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+
+    /// Runs it with the clock paused: time moves when nothing else does.
+    pub fn paused<F: Future>(f: impl FnOnce(&Test) -> F) {
+        let test = testing::start();
+        let runtime = test.current_thread();
+        let future = f(&test);
+        runtime.block_on(async {
+            tokio::time::pause();
+            future.await;
+        });
+    }
+}
+
+#[cfg(feature = "tokio")]
+pub use runtimes::{on_both, paused, run};
