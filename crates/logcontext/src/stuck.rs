@@ -22,6 +22,9 @@ pub struct SlowPolls {
     pub blocked: u64,
     /// Burned CPU without yielding.
     pub burned: u64,
+    /// Neither: the thread wanted to run, and the system let others run instead. Such a machine has too few
+    /// processors. Where that is not certain it counts as blocked.
+    pub preempted: u64,
     /// The longest, blocked or burned.
     pub longest: Duration,
 }
@@ -31,6 +34,7 @@ pub(crate) struct Stuck {
     limit: AtomicU64,
     blocked: AtomicU64,
     burned: AtomicU64,
+    preempted: AtomicU64,
     longest: AtomicU64,
     log: Mutex<[RateLimit; 2]>,
 }
@@ -41,6 +45,7 @@ impl Default for Stuck {
             limit: AtomicU64::new(DEFAULT),
             blocked: AtomicU64::new(0),
             burned: AtomicU64::new(0),
+            preempted: AtomicU64::new(0),
             longest: AtomicU64::new(0),
             log: Mutex::default(),
         }
@@ -57,6 +62,7 @@ impl Stuck {
         SlowPolls {
             blocked: self.blocked.load(Relaxed),
             burned: self.burned.load(Relaxed),
+            preempted: self.preempted.load(Relaxed),
             longest: Duration::from_nanos(self.longest.load(Relaxed)),
         }
     }
@@ -84,9 +90,13 @@ pub(crate) fn look_at(context: &LogContext, mark: Mark) {
     }
     // Who polled this poll has waited as long, and is not to blame.
     meter::excuse_since(mark);
-    stuck.longest.fetch_max(stretch.wall, Relaxed);
     // Where there is no CPU clock, how the time went cannot be told: it was blocked for everyone else.
     let burned = stretch.cpu.is_some_and(|cpu| cpu >= stretch.wall / 2);
+    if !burned && meter::has_not_waited() {
+        stuck.preempted.fetch_add(1, Relaxed);
+        return;
+    }
+    stuck.longest.fetch_max(stretch.wall, Relaxed);
     let count = if burned { &stuck.burned } else { &stuck.blocked };
     count.fetch_add(1, Relaxed);
     let Some(suppressed) = lock(&stuck.log)[usize::from(burned)].pass(Instant::now()) else { return };

@@ -5,6 +5,8 @@
 
 use std::mem::MaybeUninit;
 
+use super::ThreadRecord;
+
 /// The CPU clock of one thread of this process, readable from every other.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ThreadClock {
@@ -59,7 +61,7 @@ fn read_clock(clock: libc::clockid_t) -> Option<u64> {
     Some(time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs())
 }
 
-pub(crate) fn thread_user_system() -> Option<(u64, u64)> {
+pub(crate) fn thread_record() -> Option<ThreadRecord> {
     let mut usage = MaybeUninit::<libc::rusage>::uninit();
     // SAFETY: the pointer is to an rusage of ours that outlives the call.
     let answer = unsafe { libc::getrusage(libc::RUSAGE_THREAD, usage.as_mut_ptr()) };
@@ -69,7 +71,11 @@ pub(crate) fn thread_user_system() -> Option<(u64, u64)> {
     // SAFETY: getrusage answered 0, so it has filled the struct in.
     let usage = unsafe { usage.assume_init() };
     let nanos = |t: libc::timeval| t.tv_sec.unsigned_abs() * 1_000_000_000 + t.tv_usec.unsigned_abs() * 1_000;
-    Some((nanos(usage.ru_utime), nanos(usage.ru_stime)))
+    Some(ThreadRecord {
+        user: nanos(usage.ru_utime),
+        system: nanos(usage.ru_stime),
+        waits: usage.ru_nvcsw.unsigned_abs(),
+    })
 }
 
 pub(crate) fn thread_ids() -> Vec<i32> {
@@ -124,7 +130,7 @@ mod tests {
     fn user_and_system_time_add_up_to_the_threads_clock() {
         burn();
         let before = thread_cpu().unwrap();
-        let (user, system) = thread_user_system().unwrap();
+        let ThreadRecord { user, system, .. } = thread_record().unwrap();
         let after = thread_cpu().unwrap();
         // getrusage counts in microseconds, and each of its two figures is rounded down.
         assert!(user + system + 2_000 >= before && user + system <= after + 2_000);

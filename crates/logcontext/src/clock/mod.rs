@@ -31,9 +31,21 @@ pub(crate) fn process_cpu() -> Option<u64> {
     platform::process_cpu()
 }
 
-/// User and system time of the calling thread, in nanoseconds. Moves at the kernel's ticks.
-pub(crate) fn thread_user_system() -> Option<(u64, u64)> {
-    platform::thread_user_system()
+/// What the kernel keeps about a thread beside its CPU clock.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ThreadRecord {
+    /// User time in nanoseconds. Moves at the kernel's ticks.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the CPU clock has the sum, and is sharper"))]
+    pub(crate) user: u64,
+    /// System time, likewise.
+    pub(crate) system: u64,
+    /// How often the thread has given up its processor by itself: to wait, to block, to park.
+    pub(crate) waits: u64,
+}
+
+/// The record of the calling thread.
+pub(crate) fn thread_record() -> Option<ThreadRecord> {
+    platform::thread_record()
 }
 
 /// The ids of all threads of this process, as [`ThreadClock::id`] gives them.

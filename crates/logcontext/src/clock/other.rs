@@ -30,7 +30,7 @@ pub(crate) fn process_cpu() -> Option<u64> {
     None
 }
 
-pub(crate) fn thread_user_system() -> Option<(u64, u64)> {
+pub(crate) fn thread_record() -> Option<super::ThreadRecord> {
     None
 }
 

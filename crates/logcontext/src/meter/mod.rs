@@ -197,6 +197,15 @@ impl Mark {
     }
 }
 
+/// Is it certain that the calling thread has not waited for anything of late? Looked at once per millisecond of
+/// its CPU: if it has not waited since then, what kept it was the system, which gave the processor to others.
+pub(crate) fn has_not_waited() -> bool {
+    THREAD.with(|thread| {
+        let seen = thread.split.waits.get();
+        seen > 0 && clock::thread_record().is_some_and(|record| record.waits == seen)
+    })
+}
+
 /// Everything from the mark to the last switch counts as explained: the next to ask hears nothing of it.
 pub(crate) fn excuse_since(mark: Mark) {
     THREAD.with(|thread| {
@@ -384,11 +393,19 @@ struct Split {
     ratio: Cell<u64>,
     /// System time that is due by the ratio but too little to be handed out, in 65536ths of a nanosecond.
     pending: Cell<u64>,
+    /// How often the thread had waited, by itself, when `getrusage` was asked.
+    waits: Cell<u64>,
 }
 
 impl Split {
     const fn new() -> Self {
-        Self { asked_at: Cell::new(0), charged: Cell::new(0), ratio: Cell::new(0), pending: Cell::new(0) }
+        Self {
+            asked_at: Cell::new(0),
+            charged: Cell::new(0),
+            ratio: Cell::new(0),
+            pending: Cell::new(0),
+            waits: Cell::new(0),
+        }
     }
 
     fn restart(&self) {
@@ -428,9 +445,10 @@ impl Split {
         if since < SPLIT_INTERVAL {
             return;
         }
-        let Some((_, system)) = clock::thread_user_system() else { return };
+        let Some(record) = clock::thread_record() else { return };
+        self.waits.set(record.waits);
         self.asked_at.set(cpu);
-        let due = system.saturating_sub(self.charged.get());
+        let due = record.system.saturating_sub(self.charged.get());
         // A long slice made most of this interval, and takes its part of it; what it leaves is spread.
         let horizon = SPLIT_HORIZON.max(next);
         self.ratio.set(((due << 16) / horizon).min(1 << 16));
