@@ -186,7 +186,7 @@ impl Supervisor {
 
     /// Tells everything that runs in the background to end, waits for it until the deadline, then aborts the
     /// rest and names it. Loops end, background processes are refused from now on; what requests put into the
-    /// background is still taken until the deadline. A second call waits along.
+    /// background is still taken, until nothing runs any more or the deadline is past. A second call waits along.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() {

@@ -74,12 +74,16 @@ where
         return Background::refused(LogContext::sentinel());
     }
     let (context, name) = context(supervisor, name, &starter, origin);
-    tracing::debug!(
-        target: "logcontext::background",
-        process = context.name(),
-        started_at = %origin,
-        "background process started",
-    );
+    if tracing::enabled!(target: "logcontext::background", tracing::Level::DEBUG) {
+        context.scope(|| {
+            tracing::debug!(
+                target: "logcontext::background",
+                started_at = %origin,
+                started_by = context.started_by(),
+                "background process started",
+            );
+        });
+    }
     start(supervisor, context, Some(name), Belongs::ToItself, origin, future)
 }
 

@@ -1,0 +1,46 @@
+//! The HTTP interface.
+
+mod body;
+mod error;
+mod presence;
+mod stream;
+mod user;
+
+use std::any::Any;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+
+use crate::store::Store;
+
+pub use error::ApiError;
+
+/// The longest body that is read, in bytes.
+pub const MAX_BODY: usize = 4096;
+
+/// The routes of the service.
+pub fn routes(store: Arc<Store>) -> Router {
+    Router::new()
+        .route("/health", get(async || "ok\n"))
+        .route("/presence/{user}", get(presence::get).put(presence::put))
+        .route("/presence/{user}/stream", get(stream::stream))
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .with_state(store)
+}
+
+/// Answers for a handler that panicked.
+pub fn panicked(_: Box<dyn Any + Send>) -> Response {
+    ApiError::internal().into_response()
+}
+
+/// Answers what no route takes, as JSON too.
+pub fn with_fallbacks(routes: Router) -> Router {
+    routes
+        .fallback(async || {
+            ApiError::not_found("no such path; expected /presence/{user}, its /stream, or /health")
+        })
+        .method_not_allowed_fallback(async || ApiError::method_not_allowed())
+}

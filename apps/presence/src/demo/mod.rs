@@ -1,0 +1,168 @@
+//! `presence demo`: the service under load, and where the CPU went.
+
+mod client;
+mod driver;
+mod mix;
+mod progress;
+mod report;
+mod routes;
+mod table;
+mod tally;
+mod text;
+mod units;
+
+use std::io::{Write, stderr, stdout};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, anyhow};
+use logcontext::{FutureExt, Supervisor};
+use tokio::sync::oneshot;
+
+use crate::cli;
+use crate::serve::runtime;
+use crate::service::{Config, Service};
+use crate::store::Timeouts;
+use driver::{Driver, Watched};
+use report::{Material, Report};
+use tally::Tally;
+
+/// Runs the service on a free port, drives it, and shows how that went.
+///
+/// # Errors
+/// If the service or the clients cannot start.
+pub fn demo(options: &cli::Demo) -> anyhow::Result<ExitCode> {
+    let log = std::env::temp_dir().join(format!("presence-demo-{}.log", std::process::id()));
+    let logging = start_logging(&log)?;
+    let runtime = runtime()?;
+    // One each, so that their figures stay apart; the log is the default one's.
+    let (presence, clients) = (Supervisor::new("presence"), Supervisor::new("demo"));
+    let (stop, stopped) = oneshot::channel();
+
+    let service = runtime.block_on(start(&presence))?;
+    let address = service.address()?;
+    announce(options, address, &log);
+    let started = Instant::now();
+    let tally = Arc::<Tally>::default();
+    let time = Duration::from_secs(options.seconds);
+    let driver = Driver { address, clients: options.clients.into(), time, tally: Arc::clone(&tally) };
+    let driver = start_driver(driver, clients.clone(), stop)?;
+
+    // Ends when the driver says so; or when it is gone, whatever became of it.
+    let (ended, time, shutdown) = runtime.block_on(async {
+        let mut told = started;
+        let stop = async {
+            drop(stopped.await);
+            told = Instant::now();
+        };
+        let ended = service.run(stop).await;
+        (ended, told - started, told.elapsed())
+    });
+    let driven = driver.join().map_err(|_| anyhow!("the driver panicked"))?;
+    progress::clear_progress();
+    let mut problems = Vec::new();
+    let watched = driven.unwrap_or_else(|error| {
+        problems.push(format!("{error:#}"));
+        Watched::default()
+    });
+    logging.flush();
+    match logging.writer().dropped() {
+        0 => {}
+        dropped => problems.push(format!("{dropped} log records dropped")),
+    }
+
+    let report = Report::new(Material {
+        service: &presence,
+        clients: &clients,
+        number_of_clients: options.clients.into(),
+        tally: &tally,
+        watched,
+        stopped: &ended?,
+        access_lines: access_lines(&log),
+        log,
+        time,
+        shutdown,
+        problems,
+    });
+    show(&report, options.json)?;
+    Ok(if report.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn start(supervisor: &Supervisor) -> anyhow::Result<Service> {
+    let config = Config {
+        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        // Soon enough to be seen.
+        timeouts: Timeouts {
+            unavailable: Duration::from_millis(300),
+            offline: Duration::from_millis(600),
+            ..Config::default().timeouts
+        },
+        time_out_every: Duration::from_millis(100),
+        ..Config::default()
+    };
+    let startup = supervisor.context("startup").start();
+    let service = Service::start(config).in_context(startup.clone()).await;
+    startup.finish();
+    Ok(service.context("cannot listen on a free port of this machine")?.with_routes(routes::routes()))
+}
+
+/// The clients have a thread, a runtime and a supervisor of their own: what they cost is not the service's, and
+/// they do not wait for its workers.
+fn start_driver(
+    driver: Driver,
+    supervisor: Supervisor,
+    stop: oneshot::Sender<()>,
+) -> anyhow::Result<JoinHandle<anyhow::Result<Watched>>> {
+    let drive = move || {
+        supervisor.adopt_thread();
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_all().on_thread_park(logcontext::expect_sentinel);
+        builder.build()?.block_on(driver.drive(stop))
+    };
+    #[expect(clippy::disallowed_methods, reason = "starts in the sentinel on purpose")]
+    std::thread::Builder::new().name("demo".to_owned()).spawn(drive).context("cannot start a thread")
+}
+
+fn start_logging(path: &Path) -> anyhow::Result<logcontext_tracing::LogGuard> {
+    let file =
+        std::fs::File::create_new(path).with_context(|| format!("cannot write to {}", path.display()))?;
+    Ok(logcontext_tracing::builder().text().filter("info")?.writer(file).init()?)
+}
+
+fn announce(options: &cli::Demo, address: SocketAddr, log: &Path) {
+    let _ = writeln!(
+        stderr(),
+        "presence on http://{address}, {} clients for {} s, a third of them leaves early; log: {}",
+        options.clients,
+        options.seconds,
+        log.display(),
+    );
+}
+
+/// A few of the service's access lines, without the fields that follow: one of somebody known, one that burned
+/// CPU, one whose client had left.
+fn access_lines(log: &Path) -> Vec<String> {
+    let Ok(log) = std::fs::read_to_string(log) else { return Vec::new() };
+    let ends = log.lines().filter_map(|line| Some(&line[..line.find(" dbevts]")? + " dbevts]".len()]));
+    let lines: Vec<_> = ends.collect();
+    let kinds: [fn(&str) -> bool; 3] = [
+        |line| line.contains("\"PUT /presence/") && !line.contains("{-}"),
+        |line| line.contains("\"POST /demo/burn "),
+        |line| line.contains("200! "),
+    ];
+    kinds
+        .iter()
+        .filter_map(|kind| lines.iter().rfind(|line| kind(line)))
+        .map(|line| (*line).to_owned())
+        .collect()
+}
+
+fn show(report: &Report, json: bool) -> anyhow::Result<()> {
+    let text = if json { format!("{}\n", serde_json::to_string(report)?) } else { report.to_string() };
+    let mut out = stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("cannot write the result")
+}

@@ -1,0 +1,234 @@
+//! What the demo has to show: figures out of the service's supervisor, the clients' tally and the books.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use logcontext::diagnostics::DiagnosticKind;
+use logcontext::{Books, ContextKind, LabelTotals, Supervisor};
+use serde::{Serialize, Serializer};
+
+use super::driver::Watched;
+use super::tally::Tally;
+use crate::service::Stopped;
+
+/// All that there is to show. Times are seconds in JSON; what the platform cannot measure is absent.
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    pub(super) clients: usize,
+    #[serde(serialize_with = "seconds")]
+    pub(super) time: Duration,
+    pub(super) requests: Vec<Requests>,
+    pub(super) background: Vec<Work>,
+    pub(super) connections: Vec<Work>,
+    pub(super) slow_polls: SlowPolls,
+    pub(super) stream_events: u64,
+    pub(super) books: Option<Balance>,
+    pub(super) access_lines: Vec<String>,
+    pub(super) log: PathBuf,
+    #[serde(serialize_with = "seconds")]
+    pub(super) shutdown: Duration,
+    pub(super) diagnostics: Vec<String>,
+    /// What went wrong; the demo fails if anything did.
+    pub(super) problems: Vec<String>,
+}
+
+/// The requests of one label.
+#[derive(Debug, Serialize)]
+pub(super) struct Requests {
+    #[serde(flatten)]
+    pub(super) work: Work,
+    /// As the clients see it.
+    #[serde(serialize_with = "maybe_seconds")]
+    pub(super) p50: Option<Duration>,
+    #[serde(serialize_with = "maybe_seconds")]
+    pub(super) p99: Option<Duration>,
+}
+
+/// The contexts of one label.
+#[derive(Debug, Serialize)]
+pub(super) struct Work {
+    pub(super) label: String,
+    pub(super) count: u64,
+    pub(super) ok: u64,
+    pub(super) failed: u64,
+    pub(super) panicked: u64,
+    pub(super) cancelled: u64,
+    #[serde(serialize_with = "maybe_seconds")]
+    pub(super) cpu_user: Option<Duration>,
+    #[serde(serialize_with = "maybe_seconds")]
+    pub(super) cpu_system: Option<Duration>,
+    /// In background work that outlived the context.
+    #[serde(serialize_with = "seconds")]
+    pub(super) cpu_after_finish: Duration,
+}
+
+/// Polls that kept a worker from its other work.
+#[derive(Debug, Serialize)]
+pub(super) struct SlowPolls {
+    pub(super) blocked: u64,
+    pub(super) burned: u64,
+    #[serde(serialize_with = "seconds")]
+    pub(super) longest: Duration,
+}
+
+/// The books, with the contexts by what they stand for.
+#[derive(Debug, Serialize)]
+pub(super) struct Balance {
+    pub(super) parts: Vec<Part>,
+    #[serde(serialize_with = "seconds")]
+    pub(super) process: Duration,
+    pub(super) unaccounted_percent: f64,
+    pub(super) known_threads: usize,
+    pub(super) discrepancy_percent: f64,
+}
+
+/// One line of the books.
+#[derive(Debug, Serialize)]
+pub(super) struct Part {
+    pub(super) name: &'static str,
+    #[serde(serialize_with = "seconds")]
+    pub(super) cpu: Duration,
+}
+
+/// What a report is made of.
+pub(super) struct Material<'a> {
+    pub(super) service: &'a Supervisor,
+    pub(super) clients: &'a Supervisor,
+    pub(super) number_of_clients: usize,
+    pub(super) tally: &'a Tally,
+    pub(super) watched: Watched,
+    pub(super) stopped: &'a Stopped,
+    pub(super) access_lines: Vec<String>,
+    pub(super) log: PathBuf,
+    pub(super) time: Duration,
+    pub(super) shutdown: Duration,
+    /// What was found wrong already.
+    pub(super) problems: Vec<String>,
+}
+
+impl Report {
+    pub(super) fn new(material: Material<'_>) -> Self {
+        let (service, tally) = (material.service, material.tally);
+        // One after the other: all is quiet by now.
+        let totals = service.totals();
+        let client_totals = material.clients.totals();
+        let log_totals = Supervisor::global().totals();
+        let books = logcontext::books();
+        let slow = service.slow_polls();
+        let diagnostics = diagnostics(&[service, material.clients, &Supervisor::global()]);
+        let mut problems = material.problems;
+        problems.extend(tally.oddities());
+        problems.extend(diagnostics.iter().map(|kind| format!("diagnostic {kind}")));
+        problems.extend(lost(&totals, tally, material.stopped));
+        Self {
+            clients: material.number_of_clients,
+            time: material.time,
+            requests: rows(&totals, ContextKind::Request)
+                .map(|work| Requests {
+                    p50: tally.latency(&work.label, 0.5),
+                    p99: tally.latency(&work.label, 0.99),
+                    work,
+                })
+                .collect(),
+            background: rows(&totals, ContextKind::Background).collect(),
+            connections: rows(&totals, ContextKind::Connection).collect(),
+            slow_polls: SlowPolls { blocked: slow.blocked, burned: slow.burned, longest: slow.longest },
+            stream_events: material.watched.events,
+            books: books.map(|books| balance(&books, &totals, &client_totals, &log_totals)),
+            access_lines: material.access_lines,
+            log: material.log,
+            shutdown: material.shutdown,
+            diagnostics,
+            problems,
+        }
+    }
+}
+
+fn rows(totals: &[LabelTotals], kind: ContextKind) -> impl Iterator<Item = Work> {
+    let mut rows: Vec<_> = totals.iter().filter(|row| row.kind == kind && row.started > 0).collect();
+    rows.sort_by(|a, b| (&a.label.is_none(), &a.label).cmp(&(&b.label.is_none(), &b.label)));
+    rows.into_iter().map(|row| Work {
+        label: row.label.as_deref().unwrap_or("(no label)").to_owned(),
+        count: row.started,
+        ok: row.ok,
+        failed: row.failed,
+        panicked: row.panicked,
+        cancelled: row.cancelled,
+        cpu_user: row.usage.cpu_user(),
+        cpu_system: row.usage.cpu_system(),
+        cpu_after_finish: row.after_finish,
+    })
+}
+
+/// The kinds that were raised, with how often.
+fn diagnostics(supervisors: &[&Supervisor]) -> Vec<String> {
+    let count = |kind| supervisors.iter().map(|supervisor| supervisor.diagnostics(kind)).sum();
+    let counted = DiagnosticKind::ALL.iter().map(|kind| (kind, count(*kind)));
+    counted
+        .filter(|(_, count): &(_, u64)| *count > 0)
+        .map(|(kind, count)| format!("{kind} x {count}"))
+        .collect()
+}
+
+/// Whatever was started and did not end, or was answered without having been seen.
+fn lost(totals: &[LabelTotals], tally: &Tally, stopped: &Stopped) -> Vec<String> {
+    let mut lost = Vec::new();
+    for row in totals.iter().filter(|row| row.in_flight > 0) {
+        let label = row.label.as_deref().unwrap_or("(no label)");
+        lost.push(format!("{} {} {label} did not end", row.in_flight, row.kind.name()));
+    }
+    lost.extend(stopped.aborted.iter().map(|work| format!("aborted at the deadline: {work}")));
+    if stopped.cut > 0 {
+        lost.push(format!("{} connections cut at the deadline", stopped.cut));
+    }
+    let requests = totals.iter().filter(|row| row.kind == ContextKind::Request);
+    let (seen, counts) = (requests.map(|row| row.started).sum::<u64>(), tally.counts());
+    if seen < counts.answered || seen > counts.sent {
+        lost.push(format!("{} sent, {seen} seen by the service, {} answered", counts.sent, counts.answered));
+    }
+    lost
+}
+
+fn balance(books: &Books, service: &[LabelTotals], clients: &[LabelTotals], log: &[LabelTotals]) -> Balance {
+    // A slice that is open still, such as that of a thread which never leaves its context, is its context's.
+    let cpu_of = |totals: &[LabelTotals], kind: Option<ContextKind>| -> Duration {
+        roots(totals, kind).map(|row| row.usage.cpu().unwrap_or_default() + row.open_cpu).sum()
+    };
+    let mut parts = vec![
+        Part { name: "requests", cpu: cpu_of(service, Some(ContextKind::Request)) },
+        Part { name: "connections", cpu: cpu_of(service, Some(ContextKind::Connection)) },
+        Part { name: "background processes", cpu: cpu_of(service, Some(ContextKind::Background)) },
+        Part { name: "accepting, start, shutdown", cpu: cpu_of(service, Some(ContextKind::Task)) },
+        Part { name: "writing the log", cpu: cpu_of(log, None) },
+        Part { name: "the demo's clients", cpu: cpu_of(clients, None) },
+    ];
+    let named: Duration = parts.iter().map(|part| part.cpu).sum();
+    parts.extend([
+        Part { name: "other contexts", cpu: (books.contexts() + books.open()).saturating_sub(named) },
+        Part { name: "sentinel", cpu: books.sentinel() },
+        Part { name: "meter", cpu: books.meter() },
+        Part { name: "foreign threads", cpu: books.foreign_threads_cpu() },
+        Part { name: "unaccounted", cpu: books.unaccounted() },
+    ]);
+    Balance {
+        parts,
+        process: books.process(),
+        unaccounted_percent: books.unaccounted_percent(),
+        known_threads: books.threads().0,
+        discrepancy_percent: books.discrepancy_percent(),
+    }
+}
+
+/// The contexts that are no part of others: each CPU second is in one of them.
+fn roots(totals: &[LabelTotals], kind: Option<ContextKind>) -> impl Iterator<Item = &LabelTotals> {
+    let parts = [ContextKind::Block, ContextKind::Nested];
+    totals.iter().filter(move |row| kind.map_or(!parts.contains(&row.kind), |kind| row.kind == kind))
+}
+
+fn seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(time.as_secs_f64())
+}
+
+fn maybe_seconds<S: Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    time.as_ref().map(Duration::as_secs_f64).serialize(serializer)
+}

@@ -1,0 +1,19 @@
+//! The reference service of logcontext: users have a presence (`online`, `unavailable`, `offline`), may say
+//! something about it, and others can read and follow it.
+//!
+//! It is written to be copied from. What is worth a look:
+//! - `service.rs`: the layer, the accept loop, and a shutdown with a deadline;
+//! - `timeout.rs`: a background process;
+//! - `api/stream.rs`: server-sent events that end when the service does;
+//! - `serve.rs`: logging, runtime and signals, put together.
+
+pub mod api;
+pub mod cli;
+pub mod demo;
+pub mod presence;
+pub mod serve;
+pub mod service;
+pub mod signals;
+pub mod store;
+pub mod timeout;
+pub mod user;
