@@ -141,6 +141,7 @@ fn two_threads(report: &mut Report, effort: Effort) {
         samples
     };
     let together = std::thread::scope(|s| {
+        #[expect(clippy::disallowed_methods, reason = "it enters its contexts itself")]
         let other = s.spawn(|| measure(1));
         let mine = measure(0);
         let others = other.join().expect("a thread that only switches");

@@ -21,10 +21,11 @@ pub(crate) fn charged_by_adapter(nanos: u64) {
 ///
 /// Two equations hold. Those who run the service look at the second, the tests at both:
 /// - contexts (less what adapters charged) + sentinel + meter + open = the CPU clocks of the threads we know;
-/// - the process's clock = those clocks + foreign threads + unaccounted.
+/// - the process's clock = before + those clocks + foreign threads + unaccounted.
 #[derive(Clone, Copy, Debug)]
 pub struct Books {
     process: i64,
+    before: i64,
     known: i64,
     contexts: i64,
     by_adapters: i64,
@@ -56,6 +57,7 @@ pub fn books() -> Option<Books> {
     let process = clock::process_cpu()?;
     Some(Books {
         process: process.cast_signed(),
+        before: threads.before.cast_signed(),
         known: threads.known.cast_signed(),
         contexts: contexts.cast_signed(),
         by_adapters: BY_ADAPTERS.load(Relaxed).cast_signed(),
@@ -98,7 +100,13 @@ impl Books {
         duration(self.process)
     }
 
-    /// The CPU clocks of all threads that were ever in a context.
+    /// Burned before the books began, which they do with the first slice: by the loader, by what `main` did before
+    /// its first context, and by what the process was before an `exec` (`cargo run` becomes what it runs).
+    pub fn before(&self) -> Duration {
+        duration(self.before)
+    }
+
+    /// The CPU clocks of all threads that were ever in a context, since the books began.
     pub fn known_threads_cpu(&self) -> Duration {
         duration(self.known)
     }
@@ -146,12 +154,16 @@ impl Books {
     /// What nothing explains: threads that ended without ever having been in a context, and the very ends of
     /// the others.
     pub fn unaccounted(&self) -> Duration {
-        duration(self.process - self.known - self.foreign)
+        duration(self.rest())
     }
 
-    /// The same as a share of the process's CPU, in percent.
+    /// The same as a share of the process's CPU since the books began, in percent.
     pub fn unaccounted_percent(&self) -> f64 {
-        percent(self.process - self.known - self.foreign, self.process)
+        percent(self.rest(), self.process - self.before)
+    }
+
+    fn rest(&self) -> i64 {
+        self.process - self.before - self.known - self.foreign
     }
 
     /// By how much the parts miss the clocks of the threads we know, in percent of these; 0 is perfect.
@@ -169,12 +181,13 @@ fn percent(part: i64, whole: i64) -> f64 {
 impl fmt::Display for Books {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rows = [
+            ("before", self.before),
             ("contexts", self.contexts - self.by_adapters),
             ("sentinel", self.sentinel),
             ("meter", self.meter),
             ("open slices", self.open),
             ("foreign threads", self.foreign),
-            ("unaccounted", self.process - self.known - self.foreign),
+            ("unaccounted", self.rest()),
             ("process", self.process),
         ];
         for (name, nanos) in rows {

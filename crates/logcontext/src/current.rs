@@ -147,8 +147,9 @@ impl Drop for Scope<'_> {
 pub(crate) struct Poll<'a> {
     context: &'a LogContext,
     spare: &'a mut LogContext,
-    /// `None` if the context was current already: then somebody further out looks after everything.
-    entered: Option<(Mark, usize)>,
+    /// `None` if the context was current already: then somebody further out looks after the time it takes.
+    entered: Option<Mark>,
+    guards: usize,
     origin: Option<&'static Location<'static>>,
 }
 
@@ -162,23 +163,29 @@ impl<'a> Poll<'a> {
         if meter::current_id() == context.id() {
             #[cfg(tokio_unstable)]
             crate::watch::meant_it();
-            return Self { context, spare, entered: None, origin };
+            return Self { context, spare, entered: None, guards: guards_open(), origin };
         }
         *spare = meter::switch(std::mem::take(spare), entry);
-        Self { context, spare, entered: Some((meter::mark(), guards_open())), origin }
+        Self { context, spare, entered: Some(meter::mark()), guards: guards_open(), origin }
     }
 }
 
 impl Drop for Poll<'_> {
     #[inline]
     fn drop(&mut self) {
-        let Some((mark, guards)) = self.entered else { return };
+        let Some(mark) = self.entered else {
+            if meter::current_id() != self.context.id() {
+                let found = meter::switch_to(self.context, Entry::Rightful);
+                misplaced(self.context, &found, self.guards, self.origin);
+            }
+            return;
+        };
         let found = meter::switch(std::mem::take(self.spare), Entry::Rightful);
         if found == *self.context {
             *self.spare = found;
         } else {
             *self.spare = self.context.clone();
-            misplaced(self.context, &found, guards, self.origin);
+            misplaced(self.context, &found, self.guards, self.origin);
         }
         if mark.is_longer_than(crate::stuck::LEAST) {
             crate::stuck::look_at(self.context, mark);

@@ -47,6 +47,9 @@ mod supervisor;
 mod sync;
 mod usage;
 
+#[cfg(all(doctest, feature = "tokio"))]
+mod guide;
+
 #[cfg(feature = "tokio")]
 pub mod background;
 #[cfg(feature = "tokio")]

@@ -2,6 +2,7 @@
 //! whoever catches it.
 
 use std::any::Any;
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::Cell;
 use std::panic::{Location, PanicHookInfo};
 use std::time::Duration;
@@ -55,6 +56,8 @@ pub fn report_panic(info: &PanicHookInfo<'_>) {
     let task = TASK.get();
     let age = task.map(Task::age);
     let cpu = context.usage().cpu();
+    let backtrace = Backtrace::capture();
+    let backtrace = (backtrace.status() == BacktraceStatus::Captured).then_some(&backtrace);
     tracing::error!(
         target: "logcontext::panic",
         name = (!context.is_sentinel()).then(|| context.name()),
@@ -64,6 +67,7 @@ pub fn report_panic(info: &PanicHookInfo<'_>) {
         started_at = task.map(|task| tracing::field::display(task.origin)),
         started_by = context.started_by(),
         thread = std::thread::current().name(),
+        backtrace = backtrace.map(tracing::field::display),
         "panicked: {}",
         message(info.payload()),
     );

@@ -123,7 +123,6 @@ impl<O> Future for Background<O> {
 /// # Panics
 /// Outside a tokio runtime.
 #[track_caller]
-#[doc(alias = "make_deferred_yieldable")]
 pub fn run_in_background<F>(future: F) -> Background<F::Output>
 where
     F: Future + Send + 'static,
@@ -177,16 +176,38 @@ where
     let place = Place::new(&supervisor, &context, None, origin, started);
     let mut watch =
         Watch { context: context.clone(), belongs: Belongs::ToCaller, origin, started, place: Some(place) };
+    let body = Body { f: Some(f), context: context.clone() };
     #[expect(clippy::disallowed_methods, reason = "this is the replacement")]
     let handle = tokio::task::spawn_blocking(move || {
         let task = Task { origin, started };
-        let context = watch.context.clone();
+        let (f, context) = body.take();
         let (result, reported) = panics::as_task(task, || {
             catch_unwind(AssertUnwindSafe(|| executor::may_block(|| context.scope_as_follower(f))))
         });
         watch.conclude(result, reported)
     });
     Background { handle: Ok(handle), context }
+}
+
+/// What blocking work is to run. Dropped in its context if it never does.
+struct Body<F> {
+    f: Option<F>,
+    context: LogContext,
+}
+
+impl<F> Body<F> {
+    fn take(mut self) -> (F, LogContext) {
+        let f = self.f.take().expect("taken once");
+        (f, std::mem::take(&mut self.context))
+    }
+}
+
+impl<F> Drop for Body<F> {
+    fn drop(&mut self) {
+        if let Some(f) = self.f.take() {
+            self.context.scope_as_follower(|| drop(f));
+        }
+    }
 }
 
 /// Runs `f`, which may block, right here, in the current context. Other tasks of this worker move to another
@@ -214,7 +235,7 @@ pub fn block_in_place<R>(f: impl FnOnce() -> R) -> R {
     let can_move =
         Handle::try_current().is_ok_and(|handle| handle.runtime_flavor() == RuntimeFlavor::MultiThread);
     #[expect(clippy::disallowed_methods, reason = "this is the replacement")]
-    let result = if can_move { tokio::task::block_in_place(f) } else { f() };
+    let result = executor::may_block(|| if can_move { tokio::task::block_in_place(f) } else { f() });
     meter::settle();
     meter::excuse_since(mark);
     result
@@ -376,8 +397,14 @@ pin_project! {
 
     impl<F> PinnedDrop for Watched<F> {
         fn drop(this: Pin<&mut Self>) {
-            // The work first: it is cancelled once it is gone.
-            this.project().inner.set(None);
+            // The work first: it is cancelled once it is gone. Its panic on the way out goes no further than that
+            // of a poll.
+            let mut this = this.project();
+            let drop_work = || catch_unwind(AssertUnwindSafe(|| this.inner.set(None)));
+            let (result, reported) = panics::as_task(this.watch.task(), drop_work);
+            if let Err(payload) = result {
+                let _: Result<(), Lost> = this.watch.conclude(Err(payload), reported);
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Background processes: work that stands for itself, in a context of its own.
 #![cfg(feature = "tokio")]
+#![expect(clippy::async_yields_async, reason = "what is started inside is awaited outside")]
 mod common;
 
 use std::future::pending;

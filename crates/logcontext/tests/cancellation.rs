@@ -31,7 +31,7 @@ impl Endless {
         let work = async move {
             let _on_drop = on_drop;
             let _ = begin.send(());
-            pending().await
+            pending::<()>().await;
         };
         let future = work.in_context(context.clone());
         (Self { context, begun, dropped }, future)

@@ -4,10 +4,10 @@ mod common;
 use std::sync::Barrier;
 use std::time::Duration;
 
-use common::{BURST, assert_bursts, burn, here, poll_once};
+use common::{BURST, assert_bursts, burn, here, once_pending, poll_once};
 use logcontext::{
-    ContextKind, Counter, EVT_DB_FETCH_COUNT, Ending, FutureExt, LogContext, Request, ResourceUsage,
-    current_context, set_current_context, testing,
+    ContextKind, Counter, EVT_DB_FETCH_COUNT, Ending, FutureExt, InContext, LogContext, Request,
+    ResourceUsage, current_context, set_current_context, testing,
 };
 
 static ROWS: Counter = Counter::new("rows_fetched");
@@ -17,6 +17,7 @@ fn a_thread_starts_in_the_sentinel() {
     let _test = testing::start();
     std::thread::scope(|threads| {
         LogContext::new("GET-1").scope(|| {
+            #[expect(clippy::disallowed_methods, reason = "it needs no context of its caller")]
             threads.spawn(|| assert!(current_context().is_sentinel()));
         });
     });
@@ -50,7 +51,9 @@ fn each_thread_has_a_current_context_of_its_own() {
         }
     };
     std::thread::scope(|threads| {
+        #[expect(clippy::disallowed_methods, reason = "it needs no context of its caller")]
         threads.spawn(enter("one"));
+        #[expect(clippy::disallowed_methods, reason = "it needs no context of its caller")]
         threads.spawn(enter("two"));
     });
     assert!(current_context().is_sentinel());
@@ -63,6 +66,7 @@ fn a_context_on_two_threads_at_once_is_charged_for_both() {
     let both_are_in = Barrier::new(2);
     std::thread::scope(|threads| {
         for _ in 0..2 {
+            #[expect(clippy::disallowed_methods, reason = "it needs no context of its caller")]
             threads.spawn(|| {
                 test.thread_start()();
                 ctx.scope(|| {
@@ -109,6 +113,23 @@ fn a_handle_is_one_pointer_wide_and_all_copies_are_the_same_context() {
 }
 
 #[test]
+fn a_future_in_a_context_is_boxed_nowhere_and_four_words_larger_at_most() {
+    fn added<F>(_: &F) -> usize {
+        size_of::<InContext<F>>() - size_of::<F>()
+    }
+    let four_words = 4 * size_of::<usize>();
+    let mut big = [0_u8; 4_096];
+    let big = async move {
+        once_pending().await;
+        big[0] += 1;
+        big
+    };
+    assert!(added(&big) <= four_words, "{}", added(&big));
+    assert!(added(&std::future::ready(7_u64)) <= four_words);
+    assert!(added(&futures_util::stream::iter(0..3)) <= four_words);
+}
+
+#[test]
 fn a_context_knows_the_line_that_made_it() {
     let _test = testing::start();
     let (ctx, line) = (LogContext::new("import"), line!());
@@ -152,8 +173,10 @@ fn a_request_with_an_id_of_its_own_is_found_by_it() {
     assert_eq!(LogContext::new("startup").request_id(), None);
 }
 
-/// Each way into a context, given a context and what to do in it.
-const WAYS_IN: [(&str, fn(&LogContext, &dyn Fn())); 5] = [
+/// Runs something in a context.
+type WayIn = fn(&LogContext, &dyn Fn());
+
+const WAYS_IN: [(&str, WayIn); 5] = [
     ("scope", |ctx, f| ctx.scope(f)),
     ("guard", |ctx, f| {
         let _guard = ctx.enter();

@@ -1,4 +1,4 @@
-//! Futures and streams: in their context at each poll and at their drop, which leave what they found.
+//! Futures: in their context at each poll and at their drop, which leave what they found.
 mod common;
 
 use std::future::pending;
@@ -6,9 +6,9 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 
 use common::{BURST, OnDrop, Seen, assert_bursts, burn, here, once_pending, panic_message, poll_once};
-use futures_util::{FutureExt as _, Stream, StreamExt, stream};
+use futures_util::FutureExt as _;
 use logcontext::diagnostics::DiagnosticKind;
-use logcontext::{FutureExt, InContext, LogContext, current_context, set_current_context, testing};
+use logcontext::{FutureExt, LogContext, current_context, set_current_context, testing};
 
 #[test]
 fn a_future_is_in_its_context_at_each_poll_and_leaves_what_it_found() {
@@ -53,6 +53,7 @@ fn a_future_polled_on_several_threads_takes_its_context_along() {
     );
     for _ in 0..4 {
         std::thread::scope(|threads| {
+            #[expect(clippy::disallowed_methods, reason = "it needs no context of its caller")]
             threads.spawn(|| {
                 test.thread_start()();
                 let _ = poll_once(future.as_mut());
@@ -284,65 +285,4 @@ fn a_context_set_inside_a_poll_reaches_no_sibling_even_where_the_context_was_cur
     .unwrap();
     assert_eq!(sibling.all(), ["GET-1"]);
     assert_eq!(test.take(DiagnosticKind::ContextMismatch).len(), 1);
-}
-
-#[test]
-fn a_stream_makes_each_item_in_its_context_and_drops_there_at_its_end() {
-    let _test = testing::start();
-    let (request, consumer) = (LogContext::new("GET-1"), LogContext::new("consumer"));
-    let seen = Seen::default();
-    let held = seen.on_drop();
-    let items = stream::iter(0..3).map(move |i| {
-        let _held = &held;
-        format!("{} {i}", here())
-    });
-    let mut items = Box::pin(items.in_context(request.clone()));
-    assert_eq!(items.size_hint(), (3, Some(3)));
-    consumer.scope(|| {
-        for i in 0..3 {
-            assert_eq!(items.next().now_or_never().unwrap(), Some(format!("GET-1 {i}")));
-            assert_eq!(here(), "consumer");
-        }
-        assert_eq!(items.next().now_or_never().unwrap(), None);
-        assert_eq!(seen.all(), ["GET-1"], "at its end, before its shell is dropped");
-        assert_eq!(here(), "consumer");
-        assert_eq!(items.next().now_or_never().unwrap(), None, "and no more");
-    });
-    assert_eq!(items.size_hint(), (0, Some(0)));
-    assert_bursts(&request, 1);
-}
-
-#[test]
-fn a_stream_left_half_way_drops_in_its_context() {
-    let _test = testing::start();
-    let (request, seen) = (LogContext::new("GET-1"), Seen::default());
-    let held = seen.on_drop();
-    let items = stream::iter(0..3).inspect(move |_| {
-        let _held = &held;
-    });
-    let mut items = items.in_context(request.clone());
-    assert_eq!(items.next().now_or_never().unwrap(), Some(0));
-    LogContext::new("consumer").scope(|| {
-        drop(items);
-        assert_eq!(here(), "consumer");
-    });
-    assert_eq!(seen.all(), ["GET-1"]);
-    assert_bursts(&request, 1);
-}
-
-#[test]
-fn nothing_is_boxed() {
-    fn added<F>(_: &F) -> usize {
-        size_of::<InContext<F>>() - size_of::<F>()
-    }
-    let four_words = 4 * size_of::<usize>();
-    let mut big = [0_u8; 4_096];
-    let big = async move {
-        once_pending().await;
-        big[0] += 1;
-        big
-    };
-    assert!(added(&big) <= four_words, "{}", added(&big));
-    assert!(added(&std::future::ready(7_u64)) <= four_words);
-    assert!(added(&stream::iter(0..3)) <= four_words);
 }

@@ -16,7 +16,7 @@ fn a_scope_sets_its_context_and_puts_back_the_one_before() {
     let _test = testing::start();
     let (outer, inner) = (LogContext::new("outer"), LogContext::new("inner"));
     outer.scope(|| {
-        assert_eq!(inner.scope(|| here()), "inner");
+        assert_eq!(inner.scope(here), "inner");
         assert_eq!(here(), "outer");
         outer.scope(|| assert_eq!(here(), "outer", "the one that is current already"));
         assert_eq!(here(), "outer");
@@ -176,6 +176,7 @@ fn a_context_that_was_set_and_not_put_back_is_reported_and_undone_by_the_scope()
 fn elsewhere<R: Send>(test: &testing::Test, f: impl FnOnce() -> R + Send) -> R {
     let start = test.thread_start();
     std::thread::scope(|threads| {
+        #[expect(clippy::disallowed_methods, reason = "it needs no context of its caller")]
         let thread = threads.spawn(move || {
             start();
             LogContext::new("elsewhere").scope(|| {

@@ -68,7 +68,14 @@ fn core_without_tokio() -> Result<Suite> {
 
 fn core_with_tokio_unstable(metadata: &Metadata) -> Result<Suite> {
     let mut command = cargo()?;
-    cargo_test(&mut command).args(["--package", "logcontext", "--test", "tokio_unstable", "--test", "no_cpu_clock"]);
+    cargo_test(&mut command).args([
+        "--package",
+        "logcontext",
+        "--test",
+        "tokio_unstable",
+        "--test",
+        "no_cpu_clock",
+    ]);
     let flags = env::var("RUSTFLAGS").unwrap_or_default();
     command.env("RUSTFLAGS", format!("{flags} --cfg tokio_unstable --cfg logcontext_no_cpu_clock").trim());
     // This one would win over the one above.

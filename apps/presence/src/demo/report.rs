@@ -208,6 +208,7 @@ fn balance(books: &Books, service: &[LabelTotals], clients: &[LabelTotals], log:
         Part { name: "sentinel", cpu: books.sentinel() },
         Part { name: "meter", cpu: books.meter() },
         Part { name: "foreign threads", cpu: books.foreign_threads_cpu() },
+        Part { name: "before the first context", cpu: books.before() },
         Part { name: "unaccounted", cpu: books.unaccounted() },
     ]);
     Balance {

@@ -21,6 +21,7 @@ impl Alarm {
     pub(super) fn with<R>(f: impl FnOnce(Self) -> R) -> R {
         let (sender, receiver) = channel();
         std::thread::scope(|s| {
+            #[expect(clippy::disallowed_methods, reason = "it is not part of what is measured")]
             s.spawn(move || serve(&receiver));
             // The thread ends when the last sender is gone.
             f(Self(sender))

@@ -162,6 +162,7 @@ fn under_contention<R>(threads: usize, f: impl FnOnce() -> R) -> R {
     std::thread::scope(|s| {
         let _stop = Stop(&stop);
         for _ in 0..threads {
+            #[expect(clippy::disallowed_methods, reason = "it only keeps a processor busy")]
             s.spawn(|| {
                 while !stop.load(Relaxed) {
                     unit(10_000);

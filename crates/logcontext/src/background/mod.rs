@@ -75,11 +75,13 @@ where
     }
     let (context, name) = context(supervisor, name, &starter, origin);
     if tracing::enabled!(target: "logcontext::background", tracing::Level::DEBUG) {
-        context.scope(|| {
+        // In the starter's log, where somebody looks for what it set off; loops start rounds from nowhere.
+        let log = if starter.is_sentinel() { &context } else { &starter };
+        log.scope_as_follower(|| {
             tracing::debug!(
                 target: "logcontext::background",
+                process = context.name(),
                 started_at = %origin,
-                started_by = context.started_by(),
                 "background process started",
             );
         });

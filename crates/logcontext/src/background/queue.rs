@@ -7,6 +7,7 @@ use std::panic::Location;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore};
 
 use crate::outcome::Outcome;
@@ -121,7 +122,9 @@ impl QueueBuilder {
             let settings = &shared.settings;
             let (supervisor, origin) = (settings.supervisor.clone(), settings.origin);
             let name = settings.name.clone();
-            super::run_from(&supervisor, &name, origin, drain(shared, handler))
+            // Made here: a process that is never polled, because its runtime ends, has ended as well.
+            let draining = Draining { shared, ended: false };
+            super::run_from(&supervisor, &name, origin, drain(draining, handler))
         };
         Queue { shared, drain: Arc::new(drain) }
     }
@@ -180,6 +183,7 @@ impl<T> Queue<T> {
     /// # Panics
     /// Outside a tokio runtime.
     pub async fn push(&self, item: T) -> Result<(), Refused<T>> {
+        let _runtime = Handle::current();
         let supervisor = &self.shared.settings.supervisor;
         tokio::select! {
             biased;
@@ -197,6 +201,10 @@ impl<T> Queue<T> {
     /// # Panics
     /// Outside a tokio runtime.
     pub fn try_push(&self, item: T) -> Result<(), Refused<T>> {
+        let _runtime = Handle::current();
+        if self.shared.settings.supervisor.is_shutting_down() {
+            return Err(Refused::ShuttingDown(item));
+        }
         match self.shared.room.try_acquire() {
             Ok(permit) => permit.forget(),
             Err(_) => return Err(Refused::Full(item)),
@@ -222,7 +230,6 @@ impl<T> Queue<T> {
         // The process reports its end by itself, if it is started at all.
         if (self.drain)(&self.shared).is_refused() {
             let mut state = lock(&self.shared.state);
-            state.draining = false;
             if let Some(item) = state.items.pop_back() {
                 self.shared.room.add_permits(1);
                 return Err(Refused::ShuttingDown(item));
@@ -256,13 +263,13 @@ impl<T> Drop for Draining<T> {
     }
 }
 
-async fn drain<T, F, Fut>(shared: Arc<Shared<T>>, handler: Arc<F>)
+async fn drain<T, F, Fut>(mut draining: Draining<T>, handler: Arc<F>)
 where
     F: Fn(T) -> Fut,
     Fut: Future,
     Fut::Output: Outcome,
 {
-    let mut draining = Draining { shared: Arc::clone(&shared), ended: false };
+    let shared = Arc::clone(&draining.shared);
     let QueueBuilder { name, origin, idle, supervisor, .. } = &shared.settings;
     loop {
         let next = lock(&shared.state).items.pop_front();

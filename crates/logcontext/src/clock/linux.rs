@@ -107,6 +107,7 @@ mod tests {
         let mine = ThreadClock::current();
         let (go, wait) = std::sync::mpsc::channel::<()>();
         let other = std::thread::scope(|s| {
+            #[expect(clippy::disallowed_methods, reason = "it needs no context of its caller")]
             let other = s
                 .spawn(|| {
                     let clock = ThreadClock::current();
@@ -116,6 +117,7 @@ mod tests {
                 .join()
                 .unwrap();
             drop((go, wait));
+            #[expect(clippy::disallowed_methods, reason = "it needs no context of its caller")]
             let here = s.spawn(move || mine.read()).join().unwrap();
             assert!(here.is_some());
             other

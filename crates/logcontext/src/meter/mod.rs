@@ -201,7 +201,7 @@ impl Mark {
 /// its CPU: if it has not waited since then, what kept it was the system, which gave the processor to others.
 pub(crate) fn has_not_waited() -> bool {
     THREAD.with(|thread| {
-        let seen = thread.split.waits.get();
+        let seen = thread.split.waits_before.get();
         seen > 0 && clock::thread_record().is_some_and(|record| record.waits == seen)
     })
 }
@@ -395,6 +395,8 @@ struct Split {
     pending: Cell<u64>,
     /// How often the thread had waited, by itself, when `getrusage` was asked.
     waits: Cell<u64>,
+    /// The same when it was asked before that: the last time may have been at the end of the slice looked at.
+    waits_before: Cell<u64>,
 }
 
 impl Split {
@@ -405,6 +407,7 @@ impl Split {
             ratio: Cell::new(0),
             pending: Cell::new(0),
             waits: Cell::new(0),
+            waits_before: Cell::new(0),
         }
     }
 
@@ -446,7 +449,7 @@ impl Split {
             return;
         }
         let Some(record) = clock::thread_record() else { return };
-        self.waits.set(record.waits);
+        self.waits_before.set(self.waits.replace(record.waits));
         self.asked_at.set(cpu);
         let due = record.system.saturating_sub(self.charged.get());
         // A long slice made most of this interval, and takes its part of it; what it leaves is spread.
@@ -495,6 +498,9 @@ mod tests {
     fn what_short_blocks_were_charged_too_much_is_carried_and_worked_off() {
         let _test = testing::start();
         let (blocker, victim) = (LogContext::new("blocker"), LogContext::new("victim"));
+        // What the thread had burned before the books began is nobody's.
+        blocker.scope(|| ());
+        let before = slot().booked().cast_signed() - charged(&[&blocker]);
         blocker.scope(|| burn(30_000));
         for _ in 0..10 {
             blocker.scope(|| block(15_000));
@@ -504,12 +510,12 @@ mod tests {
         let deficit = slot().unsynced.load(Relaxed);
         assert!(deficit > 50_000, "{deficit}");
         // Nothing is lost or invented: what was charged, to anyone, is what is booked.
-        assert_eq!(charged(&[&blocker, &victim]), slot().booked().cast_signed());
+        assert_eq!(before + charged(&[&blocker, &victim]), slot().booked().cast_signed());
         // The limits have come down, so that such blocks are checked from now on.
         assert!(THREAD.with(|thread| thread.limit.get()) < LIMIT);
         let _ = victim.scope(|| burn(2_000_000));
         assert!(slot().unsynced.load(Relaxed) < 50_000);
-        assert_eq!(charged(&[&blocker, &victim]), slot().booked().cast_signed());
+        assert_eq!(before + charged(&[&blocker, &victim]), slot().booked().cast_signed());
         let error = slot().booked().abs_diff(clock::thread_cpu().unwrap());
         assert!(error < 50_000, "booked and burned are {error} ns apart");
     }

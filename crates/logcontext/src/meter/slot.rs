@@ -152,12 +152,33 @@ struct Register {
     slots: Vec<&'static Slot>,
     free: Vec<&'static Slot>,
     ended: Ended,
+    /// What was burned before the books began, with the first thread's first slice: by whom, nobody can tell. The
+    /// loader is in it, and what the process was before an `exec`: `cargo run`, for one.
+    before: Option<Before>,
+}
+
+/// Nanoseconds.
+#[derive(Clone, Copy, Default)]
+struct Before {
+    /// By the first thread.
+    thread: u64,
+    /// By that one and by all that had ended.
+    process: u64,
+}
+
+impl Before {
+    fn now(thread: i32, cpu: u64) -> Self {
+        let others = clock::thread_ids().into_iter().filter(|other| *other != thread);
+        let others: u64 = others.filter_map(|other| ThreadClock::of(other).read()).sum();
+        Self { thread: cpu, process: clock::process_cpu().unwrap_or(0).saturating_sub(others) }
+    }
 }
 
 static REGISTER: Mutex<Register> = Mutex::new(Register {
     slots: Vec::new(),
     free: Vec::new(),
     ended: Ended { clock: 0, meter: 0, sentinel: 0, sentinel_system: 0 },
+    before: None,
 });
 
 static NO_CLOCK: AtomicBool = AtomicBool::new(cfg!(any(not(target_os = "linux"), logcontext_no_cpu_clock)));
@@ -192,7 +213,13 @@ pub(super) fn register(context: u64) -> ThreadState {
         charge_ended(&LogContext::sentinel(), cpu);
         return ThreadState::Ended { settled: cpu };
     }
+    let thread = ThreadClock::current().id();
     let mut register = lock(&REGISTER);
+    let mut sentinel = cpu;
+    if register.before.is_none() {
+        register.before = Some(Before::now(thread, cpu));
+        sentinel = 0;
+    }
     let slot = register.free.pop().unwrap_or_else(|| {
         let slot: &'static Slot = Box::leak(Box::default());
         register.slots.push(slot);
@@ -202,11 +229,11 @@ pub(super) fn register(context: u64) -> ThreadState {
     slot.sync_cpu.store(cpu, Relaxed);
     slot.unsynced.store(0, Relaxed);
     slot.current.store(context, Relaxed);
-    slot.sentinel.store(cpu.cast_signed(), Relaxed);
+    slot.sentinel.store(sentinel.cast_signed(), Relaxed);
     slot.sentinel_system.store(0, Relaxed);
     slot.meter.store(0, Relaxed);
     slot.end_write();
-    slot.thread.store(ThreadClock::current().id(), Relaxed);
+    slot.thread.store(thread, Relaxed);
     ThreadState::Live(slot)
 }
 
@@ -224,8 +251,10 @@ pub(super) fn charge_ended(to: &LogContext, nanos: u64) {
 /// What all threads say together. Nanoseconds.
 #[derive(Debug, Default)]
 pub(crate) struct Threads {
-    /// The CPU clocks of all threads that have ever entered a context.
+    /// The CPU clocks of all threads that have ever entered a context, since the books began.
     pub(crate) known: u64,
+    /// What the process had burned before that.
+    pub(crate) before: u64,
     /// Charged to the sentinel.
     pub(crate) sentinel: i64,
     pub(crate) sentinel_system: u64,
@@ -277,8 +306,10 @@ impl Threads {
 /// Reads every thread's books. Stops nobody but threads that start or end meanwhile.
 pub(crate) fn read_threads() -> Threads {
     let register = lock(&REGISTER);
+    let before = register.before.unwrap_or_default();
     let mut threads = Threads {
         known: register.ended.clock,
+        before: before.process,
         sentinel: register.ended.sentinel,
         sentinel_system: register.ended.sentinel_system,
         meter: register.ended.meter,
@@ -298,6 +329,7 @@ pub(crate) fn read_threads() -> Threads {
         threads.sentinel_system += slot.sentinel_system.load(Relaxed);
         threads.meter += slot.meter.load(Relaxed);
     }
+    threads.known = threads.known.saturating_sub(before.thread);
     threads
 }
 
@@ -306,6 +338,7 @@ pub(crate) fn after_fork() {
     // A thread that held the lock at the fork is gone with it; only the forking thread can be here.
     let mut register = lock(&REGISTER);
     register.ended = Ended::default();
+    register.before = Some(Before::default());
     register.free = register.slots.clone();
     for slot in &register.slots {
         slot.thread.store(0, Relaxed);

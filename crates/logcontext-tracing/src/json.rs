@@ -1,0 +1,374 @@
+//! [`JsonFormat`]: one JSON object a line.
+
+use std::fmt;
+
+use logcontext::{LogContext, Request};
+use tracing::Event;
+use tracing::field::{Field, Visit};
+
+use crate::encode::Encode;
+use crate::escape::Style;
+use crate::event::{self, Head};
+use crate::line::{self, Line};
+use crate::time;
+
+/// One JSON object a line, with the context and its request at the top level.
+///
+/// ```json
+/// {"timestamp":"2026-11-21T07:00:00.123456Z","level":"INFO","target":"presence","message":"online",
+///  "context":"GET-17","label":"GET /presence/{user}","request_id":"GET-17","trace_id":"4bf92f35..",
+///  "method":"GET","path":"/presence/alice","client_address":"127.0.0.1","user":"@alice",
+///  "user_agent":"curl/8","protocol":"HTTP/1.1","devices":2}
+/// ```
+/// (in one line.) `message` and `context` are always there; `context` is `sentinel` outside any. What a context
+/// or a request does not have is absent. `started_by` links a background process to the context that started
+/// it. Records of the `log` crate have `file` and `line`; others with [`locations`](Self::locations).
+///
+/// **Names.** These names always mean the above: an event's own field of such a name is found under `fields`:
+/// `info!(path = "/tmp")` gives `"fields":{"path":"/tmp"}`. A field that an event has twice is told once.
+///
+/// **Values.** It is valid JSON whatever the values hold. Control characters, line separators and marks that
+/// change the direction of text are escaped. Integers are numbers where they fit into 64 bits, and strings
+/// beyond; `NaN`, `inf` and `-inf` are strings; bytes are hexadecimal; an error is followed by what caused it.
+/// A record is cut at 256 KiB, between fields or inside of a string, and then has `"truncated":true`.
+///
+/// ```
+/// use logcontext_tracing::JsonFormat;
+/// use tracing_subscriber::prelude::*;
+///
+/// // In stock tracing-subscriber; `LogLayer::json` is faster.
+/// let layer = tracing_subscriber::fmt::layer().event_format(JsonFormat::new());
+/// let _default = tracing_subscriber::registry().with(layer.with_writer(std::io::sink)).set_default();
+/// tracing::info!(devices = 2, "online");
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct JsonFormat {
+    locations: bool,
+    limit: usize,
+}
+
+impl Default for JsonFormat {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl JsonFormat {
+    /// The format as described above.
+    pub const fn new() -> Self {
+        Self { locations: false, limit: line::LIMIT }
+    }
+
+    /// Tell the file and line of every record, not only of the `log` crate's.
+    #[must_use]
+    pub const fn locations(mut self, tell: bool) -> Self {
+        self.locations = tell;
+        self
+    }
+
+    /// Cut records at so many bytes. The context has some room of its own.
+    #[must_use]
+    pub const fn limit(mut self, bytes: usize) -> Self {
+        self.limit = bytes;
+        self
+    }
+}
+
+impl Encode for JsonFormat {
+    fn encode(&self, event: &Event<'_>, context: &LogContext, line: &mut String) {
+        event::with_head(event, self.locations, |head, is_log| {
+            let mut record = Record::begin(line, self.limit, head, context);
+            event::visit(event, is_log, &mut record);
+            record.end();
+        });
+    }
+
+    fn encode_note(&self, head: Head<'_>, message: &str, context: &LogContext, line: &mut String) {
+        let mut record = Record::begin(line, self.limit, head, context);
+        record.message(|line| line.escaped(message, Style::Json));
+        record.end();
+    }
+}
+
+/// Names that a record has of its own. `fields` holds what events call by one of them.
+fn is_reserved(name: &str) -> bool {
+    matches!(
+        name,
+        "timestamp"
+            | "level"
+            | "target"
+            | "message"
+            | "file"
+            | "line"
+            | "context"
+            | "label"
+            | "request_id"
+            | "trace_id"
+            | "method"
+            | "path"
+            | "client_address"
+            | "user"
+            | "user_agent"
+            | "protocol"
+            | "started_by"
+            | "fields"
+            | "truncated"
+    )
+}
+
+/// A record in the making, in one pass: the context is told after the message, or before the first field.
+struct Record<'a> {
+    line: Line<'a>,
+    context: &'a LogContext,
+    context_told: bool,
+    message_told: bool,
+    seen: Seen,
+    /// What goes under `fields`: rare, and allocates nothing until then.
+    aside: String,
+}
+
+impl<'a> Record<'a> {
+    fn begin(text: &'a mut String, limit: usize, head: Head<'_>, context: &'a LogContext) -> Self {
+        text.push_str("{\"timestamp\":\"");
+        time::push_now(text);
+        text.push_str("\",\"level\":\"");
+        text.push_str(head.level.as_str());
+        text.push_str("\",\"target\":\"");
+        let mut line = Line::new(text, limit);
+        line.part(|line| {
+            line.escaped(head.target, Style::Json);
+            line.raw("\"");
+            if let Some(file) = head.file {
+                string(line, ",\"file\":\"", file);
+            }
+            if let Some(number) = head.line {
+                line.raw(",\"line\":");
+                line.raw(itoa::Buffer::new().format(number));
+            }
+        });
+        Self {
+            line,
+            context,
+            context_told: false,
+            message_told: false,
+            seen: Seen::default(),
+            aside: String::new(),
+        }
+    }
+
+    #[inline]
+    fn message(&mut self, put: impl FnOnce(&mut Line<'a>)) {
+        if std::mem::replace(&mut self.message_told, true) {
+            return;
+        }
+        self.line.raw(",\"message\":\"");
+        put(&mut self.line);
+        self.line.raw("\"");
+        self.tell_context();
+    }
+
+    #[inline]
+    fn tell_context(&mut self) {
+        if std::mem::replace(&mut self.context_told, true) {
+            return;
+        }
+        let context = self.context;
+        self.line.part(|line| {
+            string(line, ",\"context\":\"", context.name());
+            if context.is_sentinel() {
+                return;
+            }
+            if let Some(label) = context.label() {
+                string(line, ",\"label\":\"", &label);
+            }
+            if let Some(request) = context.request() {
+                tell_request(line, request, context.request_id());
+            }
+            if let Some(starter) = context.started_by() {
+                string(line, ",\"started_by\":\"", starter);
+            }
+        });
+    }
+
+    /// One of the event's own fields.
+    #[inline]
+    fn field(&mut self, field: &Field, put: impl FnOnce(&mut Line<'_>)) {
+        let name = event::name(field);
+        if name == "message" {
+            // Not a text, or it would have come by another way.
+            self.message(|line| put_as_string(line, put));
+            return;
+        }
+        self.tell_context();
+        if !self.seen.is_new(name) {
+            return;
+        }
+        if is_reserved(name) {
+            self.set_aside(name, put);
+        } else if self.line.has_room() {
+            key(&mut self.line, name);
+            put(&mut self.line);
+        }
+    }
+
+    #[cold]
+    fn set_aside(&mut self, name: &str, put: impl FnOnce(&mut Line<'_>)) {
+        let mut aside = Line::new(&mut self.aside, self.line.room());
+        if aside.has_room() {
+            key(&mut aside, name);
+            put(&mut aside);
+        }
+        if aside.is_truncated() {
+            self.line.cut_here();
+        }
+    }
+
+    fn end(mut self) {
+        if !self.message_told {
+            self.message(|_| ());
+        }
+        self.tell_context();
+        if !self.aside.is_empty() {
+            // The comma before the first one is not needed, and room it has: see `set_aside`.
+            self.line.raw(",\"fields\":{");
+            self.line.raw(&self.aside[1..]);
+            self.line.raw("}");
+        }
+        self.line.raw(if self.line.is_truncated() { ",\"truncated\":true}\n" } else { "}\n" });
+    }
+}
+
+impl Visit for Record<'_> {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "message" {
+            self.message(|line| line.escaped(value, Style::Json));
+        } else if field.name() == "started_by" && self.context.started_by() == Some(value) {
+            // Reports say so for formats that do not.
+            self.tell_context();
+        } else {
+            self.field(field, |line| string(line, "\"", value));
+        }
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == "message" {
+            self.message(|line| line.formatted(format_args!("{value:?}"), Style::Json));
+        } else {
+            self.field(field, |line| {
+                line.raw("\"");
+                line.formatted(format_args!("{value:?}"), Style::Json);
+                line.raw("\"");
+            });
+        }
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.field(field, |line| line.raw(itoa::Buffer::new().format(value)));
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.field(field, |line| line.raw(itoa::Buffer::new().format(value)));
+    }
+
+    fn record_i128(&mut self, field: &Field, value: i128) {
+        match i64::try_from(value) {
+            Ok(value) => self.record_i64(field, value),
+            Err(_) => self.field(field, |line| string(line, "\"", itoa::Buffer::new().format(value))),
+        }
+    }
+
+    fn record_u128(&mut self, field: &Field, value: u128) {
+        match u64::try_from(value) {
+            Ok(value) => self.record_u64(field, value),
+            Err(_) => self.field(field, |line| string(line, "\"", itoa::Buffer::new().format(value))),
+        }
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.field(field, |line| {
+            if value.is_finite() {
+                line.raw(zmij::Buffer::new().format_finite(value));
+            } else {
+                string(line, "\"", zmij::Buffer::new().format(value));
+            }
+        });
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.field(field, |line| line.raw(if value { "true" } else { "false" }));
+    }
+
+    fn record_bytes(&mut self, field: &Field, value: &[u8]) {
+        self.field(field, |line| string(line, "\"", &event::hex(value)));
+    }
+
+    fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
+        let text = event::chain(value);
+        self.record_str(field, &text);
+    }
+}
+
+#[inline]
+fn tell_request(line: &mut Line<'_>, request: &Request, id: Option<&str>) {
+    let fields = [
+        (",\"request_id\":\"", id),
+        (",\"trace_id\":\"", request.trace()),
+        (",\"method\":\"", Some(request.method())),
+        (",\"path\":\"", Some(request.path())),
+        (",\"client_address\":\"", request.client_address()),
+        (",\"user\":\"", request.user()),
+        (",\"user_agent\":\"", request.agent()),
+        (",\"protocol\":\"", request.protocol_version()),
+    ];
+    for (opening, value) in fields {
+        if let Some(value) = value {
+            string(line, opening, value);
+        }
+    }
+}
+
+/// `opening` ends with the opening quote.
+#[inline]
+fn string(line: &mut Line<'_>, opening: &str, value: &str) {
+    line.raw(opening);
+    line.escaped(value, Style::Json);
+    line.raw("\"");
+}
+
+#[inline]
+fn key(line: &mut Line<'_>, name: &str) {
+    line.raw(",\"");
+    line.escaped(name, Style::Json);
+    line.raw("\":");
+}
+
+/// A message that is a number, or anything but a text, is told as a text.
+fn put_as_string(line: &mut Line<'_>, put: impl FnOnce(&mut Line<'_>)) {
+    let mut text = String::new();
+    put(&mut Line::new(&mut text, line::LIMIT));
+    line.escaped(text.trim_matches('"'), Style::Json);
+}
+
+/// The names that a record has had. Events have few fields: comparing beats hashing.
+#[derive(Default)]
+struct Seen {
+    first: [&'static str; 8],
+    count: usize,
+    more: Vec<&'static str>,
+}
+
+impl Seen {
+    #[inline]
+    fn is_new(&mut self, name: &'static str) -> bool {
+        if self.first[..self.count].contains(&name) || self.more.contains(&name) {
+            return false;
+        }
+        if let Some(free) = self.first.get_mut(self.count) {
+            *free = name;
+            self.count += 1;
+        } else {
+            self.more.push(name);
+        }
+        true
+    }
+}
