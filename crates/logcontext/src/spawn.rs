@@ -1,8 +1,9 @@
 //! Firing work off: in the current context as its follower, watched until it ends.
 
+use std::any::Any;
 use std::fmt::{self, Display};
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -347,15 +348,17 @@ impl Watch {
                 }
                 Ok(output)
             }
-            Err(payload) => {
-                let message = panics::message(&*payload).to_owned();
-                if !reported {
-                    log_failure(&self.context, self.context.name(), "panicked", &message, self.task());
-                }
-                self.end(Ending::Panicked);
-                Err(Lost::Panicked(message))
-            }
+            Err(payload) => Err(self.panicked(&*payload, reported)),
         }
+    }
+
+    fn panicked(&mut self, payload: &(dyn Any + Send), reported: bool) -> Lost {
+        let message = panics::message(payload).to_owned();
+        if !reported {
+            log_failure(&self.context, self.context.name(), "panicked", &message, self.task());
+        }
+        self.end(Ending::Panicked);
+        Lost::Panicked(message)
     }
 
     fn task(&self) -> Task {
@@ -403,7 +406,11 @@ pin_project! {
             let drop_work = || catch_unwind(AssertUnwindSafe(|| this.inner.set(None)));
             let (result, reported) = panics::as_task(this.watch.task(), drop_work);
             if let Err(payload) = result {
-                let _: Result<(), Lost> = this.watch.conclude(Err(payload), reported);
+                this.watch.panicked(&*payload, reported);
+                if !std::thread::panicking() {
+                    // For the executor, which tells whoever waits.
+                    resume_unwind(payload);
+                }
             }
         }
     }

@@ -92,7 +92,7 @@ pub(crate) fn look_at(context: &LogContext, mark: Mark) {
     meter::excuse_since(mark);
     // Where there is no CPU clock, how the time went cannot be told: it was blocked for everyone else.
     let burned = stretch.cpu.is_some_and(|cpu| cpu >= stretch.wall / 2);
-    if !burned && meter::has_not_waited() {
+    if !burned && mark.has_not_waited() {
         stuck.preempted.fetch_add(1, Relaxed);
         return;
     }

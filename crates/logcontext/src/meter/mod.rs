@@ -159,6 +159,8 @@ pub(crate) struct Mark {
     ticks: u64,
     booked: u64,
     excused: u64,
+    /// How often the thread had waited, as far as was known then.
+    waits: u64,
 }
 
 /// What a thread used between a [`Mark`] and the switch after it, in nanoseconds.
@@ -174,6 +176,7 @@ pub(crate) fn mark() -> Mark {
         ticks: thread.last.get(),
         booked: thread.state.get().slot().map_or(0, Slot::booked),
         excused: thread.excused.get(),
+        waits: thread.split.waits.get(),
     })
 }
 
@@ -189,21 +192,19 @@ impl Mark {
         }
     }
 
+    /// Is it certain that the thread has not waited for anything since? It is asked how often it has once per
+    /// millisecond of its CPU. If that has not changed since before the mark, what kept the thread was the system,
+    /// which gave the processor to others.
+    pub(crate) fn has_not_waited(self) -> bool {
+        self.waits > 0 && clock::thread_record().is_some_and(|record| record.waits == self.waits)
+    }
+
     /// Is the stretch from here to the last switch longer than this, in nanoseconds? Cheap: for every poll.
     #[inline]
     pub(crate) fn is_longer_than(self, nanos: u64) -> bool {
         let now = THREAD.with(|thread| thread.last.get());
         clock::nanos_between(self.ticks, now) > nanos
     }
-}
-
-/// Is it certain that the calling thread has not waited for anything of late? Looked at once per millisecond of
-/// its CPU: if it has not waited since then, what kept it was the system, which gave the processor to others.
-pub(crate) fn has_not_waited() -> bool {
-    THREAD.with(|thread| {
-        let seen = thread.split.waits_before.get();
-        seen > 0 && clock::thread_record().is_some_and(|record| record.waits == seen)
-    })
 }
 
 /// Everything from the mark to the last switch counts as explained: the next to ask hears nothing of it.
@@ -395,8 +396,6 @@ struct Split {
     pending: Cell<u64>,
     /// How often the thread had waited, by itself, when `getrusage` was asked.
     waits: Cell<u64>,
-    /// The same when it was asked before that: the last time may have been at the end of the slice looked at.
-    waits_before: Cell<u64>,
 }
 
 impl Split {
@@ -407,7 +406,6 @@ impl Split {
             ratio: Cell::new(0),
             pending: Cell::new(0),
             waits: Cell::new(0),
-            waits_before: Cell::new(0),
         }
     }
 
@@ -449,7 +447,7 @@ impl Split {
             return;
         }
         let Some(record) = clock::thread_record() else { return };
-        self.waits_before.set(self.waits.replace(record.waits));
+        self.waits.set(record.waits);
         self.asked_at.set(cpu);
         let due = record.system.saturating_sub(self.charged.get());
         // A long slice made most of this interval, and takes its part of it; what it leaves is spread.
