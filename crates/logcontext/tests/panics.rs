@@ -13,6 +13,7 @@ use tracing::Level;
 fn install_hook() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
+        common::short_panics();
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
             report_panic(info);

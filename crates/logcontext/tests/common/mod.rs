@@ -12,6 +12,13 @@ use logcontext::bench::thread_cpu_nanos;
 use logcontext::testing::Record;
 use logcontext::{LogContext, current_context};
 
+/// From now on a panic prints its message and no more: with `RUST_BACKTRACE` set, the backtrace of one that a test
+/// makes on purpose would be the largest thing on some context's bill.
+pub fn short_panics() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| std::panic::set_hook(Box::new(|info| eprintln!("{info}"))));
+}
+
 /// Burns CPU until the thread's own clock has advanced by so much.
 pub fn burn(nanos: u64) {
     let Some(start) = thread_cpu_nanos() else { return };
@@ -71,6 +78,7 @@ pub struct OnDrop<F: FnOnce()>(Option<F>);
 
 impl<F: FnOnce()> OnDrop<F> {
     pub fn new(f: F) -> Self {
+        short_panics();
         Self(Some(f))
     }
 }
@@ -103,6 +111,7 @@ pub fn once_pending() -> impl Future<Output = ()> {
 /// The message of the panic in `f`.
 #[track_caller]
 pub fn panic_message(f: impl FnOnce()) -> String {
+    short_panics();
     let payload = catch_unwind(AssertUnwindSafe(f)).expect_err("it should panic");
     let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_default()
@@ -132,6 +141,7 @@ mod runtimes {
 
     /// The test on a current-thread runtime and on one with two workers, each with a guard of its own.
     pub fn on_both(f: impl Fn(&Runtime, &Test)) {
+        super::short_panics();
         {
             let test = testing::start();
             let runtime = test.current_thread();
