@@ -167,9 +167,12 @@ fn a_follower_goes_on_unreported_and_is_counted_as_after_the_finish() {
         let request = LogContext::new("GET-1");
         let (go_on, wait) = oneshot::channel::<()>();
         let (go_on_too, wait_too) = std::sync::mpsc::channel::<()>();
+        let (tell, told) = oneshot::channel();
         let start = async {
             let work = run_in_background(async move {
                 burn(BURST);
+                yield_now().await;
+                tell.send(()).unwrap();
                 wait.await.unwrap();
                 burn(BURST);
                 yield_now().await;
@@ -190,10 +193,7 @@ fn a_follower_goes_on_unreported_and_is_counted_as_after_the_finish() {
             (work, blocking, shared.following(current_context()))
         };
         let (work, blocking, shared) = run(runtime, start.in_context(request.clone()));
-        // Until the first burst is over.
-        while request.usage().cpu().is_some_and(|cpu| cpu.as_nanos() < u128::from(BURST)) {
-            runtime.block_on(yield_now());
-        }
+        runtime.block_on(told).unwrap();
         request.finish();
         go_on.send(()).unwrap();
         go_on_too.send(()).unwrap();

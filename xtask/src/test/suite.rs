@@ -83,7 +83,7 @@ fn core_with_tokio_unstable(metadata: &Metadata) -> Result<Suite> {
     // Other flags in the same folder would have everything built anew at each change of suite.
     command.env("CARGO_TARGET_DIR", metadata.target_directory.join("tokio-unstable"));
     Ok(Suite {
-        name: "core with tokio_unstable, without a CPU clock",
+        name: "unstable, no CPU clock",
         needs: &[],
         harness: Harness::CargoTest,
         without: None,

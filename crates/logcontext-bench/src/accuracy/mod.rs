@@ -98,7 +98,7 @@ fn ceiling(key: &str) -> Option<f64> {
 /// What things cost on this machine, measured without the meter.
 #[derive(Clone, Copy)]
 struct Costs {
-    /// Iterations in a [`unit`] of work: about 2 us.
+    /// Iterations in a [`unit()`] of work: about 2 us.
     iterations: u32,
     /// Half of what a poll in a context costs beyond a bare one.
     half_switch: f64,
