@@ -179,10 +179,20 @@ fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
+type Chunk = [Account; CHUNK];
+
+/// Chunks that no ledger uses. They are never freed but handed on, so that a context can refer to its account
+/// without counting.
+static CHUNKS: Mutex<Vec<&'static Chunk>> = Mutex::new(Vec::new());
+
+fn chunk() -> &'static Chunk {
+    lock(&CHUNKS).pop().unwrap_or_else(|| Box::leak(Box::new(std::array::from_fn(|_| Account::default()))))
+}
+
 /// Where a context's account is.
 #[derive(Debug)]
 pub(crate) struct AccountRef {
-    chunk: Arc<[Account; CHUNK]>,
+    account: &'static Account,
     index: u32,
     shard: u8,
 }
@@ -190,7 +200,7 @@ pub(crate) struct AccountRef {
 impl AccountRef {
     #[inline]
     pub(crate) fn get(&self) -> &Account {
-        &self.chunk[self.index as usize % CHUNK]
+        self.account
     }
 }
 
@@ -242,7 +252,7 @@ impl Totals {
 
 #[derive(Default)]
 struct Shard {
-    chunks: Vec<Arc<[Account; CHUNK]>>,
+    chunks: Vec<&'static Chunk>,
     contexts: Vec<Weak<Inner>>,
     free: Vec<u32>,
     /// By label index; what never got a label comes first, by kind.
@@ -250,7 +260,7 @@ struct Shard {
 }
 
 impl Shard {
-    fn account(&self, index: u32) -> &Account {
+    fn account(&self, index: u32) -> &'static Account {
         &self.chunks[index as usize / CHUNK][index as usize % CHUNK]
     }
 
@@ -341,15 +351,15 @@ impl Ledger {
         let slot = shard.free.pop().unwrap_or_else(|| {
             let slots = shard.contexts.len();
             let first = slots as u32;
-            shard.chunks.push(Arc::new(std::array::from_fn(|_| Account::default())));
+            shard.chunks.push(chunk());
             shard.contexts.resize_with(slots + CHUNK, Weak::new);
             shard.free.extend((first + 1..first + CHUNK as u32).rev());
             first
         });
         let label = label.map_or(0, |index| u32::try_from(index + 1).unwrap_or(u32::MAX));
-        shard.account(slot).open(id, kind, label);
-        let chunk = Arc::clone(&shard.chunks[slot as usize / CHUNK]);
-        let inner = make(AccountRef { chunk, index: slot, shard: number as u8 });
+        let account = shard.account(slot);
+        account.open(id, kind, label);
+        let inner = make(AccountRef { account, index: slot, shard: number as u8 });
         shard.contexts[slot as usize] = Arc::downgrade(&inner);
         inner
     }
@@ -436,6 +446,16 @@ impl Ledger {
             // A context whose last handle is one of ours goes when `all` does, after the lock.
         }
         all
+    }
+}
+
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        // Contexts hold their supervisor, and it holds the ledger: none is left, all accounts are closed.
+        let mut chunks = lock(&CHUNKS);
+        for shard in &mut self.shards {
+            chunks.append(&mut shard.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner).chunks);
+        }
     }
 }
 

@@ -97,7 +97,7 @@ fn the_sentinel_stands_for_nobody_and_keeps_no_figures() {
     assert!(sentinel.parent().is_sentinel() && sentinel.started_by().is_none());
     assert_eq!(sentinel.elapsed(), Duration::ZERO);
     assert_eq!(sentinel.supervisor(), *test.supervisor());
-    sentinel.scope(|| sentinel.scope(|| assert!(current_context().is_sentinel())));
+    sentinel.scope(|| assert!(current_context().is_sentinel()));
 }
 
 #[test]
@@ -173,9 +173,7 @@ fn a_request_with_an_id_of_its_own_is_found_by_it() {
     assert_eq!(LogContext::new("startup").request_id(), None);
 }
 
-/// Runs something in a context.
 type WayIn = fn(&LogContext, &dyn Fn());
-
 const WAYS_IN: [(&str, WayIn); 5] = [
     ("scope", |ctx, f| ctx.scope(f)),
     ("guard", |ctx, f| {

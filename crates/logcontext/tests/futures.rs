@@ -5,7 +5,10 @@ use std::future::pending;
 use std::pin::{Pin, pin};
 use std::task::Poll;
 
-use common::{BURST, OnDrop, Seen, assert_bursts, burn, here, once_pending, panic_message, poll_once};
+use common::{
+    BURST, OnDrop, Seen, assert_bursts, assert_bursts_and_a_panic, burn, here, once_pending, panic_message,
+    poll_once,
+};
 use futures_util::FutureExt as _;
 use logcontext::diagnostics::DiagnosticKind;
 use logcontext::{FutureExt, LogContext, current_context, set_current_context, testing};
@@ -141,7 +144,7 @@ fn a_poll_that_panics_leaves_what_it_found_and_what_is_left_drops_in_context() {
         assert_eq!(here(), "executor");
     });
     assert_eq!(seen.all(), ["GET-1"]);
-    assert_bursts(&request, 1);
+    assert_bursts_and_a_panic(&request, 1);
 }
 
 /// Holds something beside its state, and panics when polled.
@@ -166,7 +169,7 @@ fn what_a_panic_left_in_the_future_drops_in_its_context() {
     assert!(seen.all().is_empty() && current_context().is_sentinel());
     drop(future);
     assert_eq!(seen.all(), ["GET-1"]);
-    assert_bursts(&request, 1);
+    assert_bursts_and_a_panic(&request, 1);
 }
 
 #[test]

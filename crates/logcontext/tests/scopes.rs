@@ -3,7 +3,7 @@ mod common;
 
 use std::cell::RefCell;
 
-use common::{BURST, Seen, assert_bursts, burn, here, panic_message};
+use common::{BURST, Seen, assert_bursts, assert_bursts_and_a_panic, burn, here, panic_message};
 use logcontext::diagnostics::DiagnosticKind;
 use logcontext::{
     Entered, LogContext, current_context, preserve_fn, preserve_mut, preserve_once, preserve_ref,
@@ -43,7 +43,7 @@ fn a_scope_puts_back_the_context_before_it_on_panic_too() {
         assert_eq!(here(), "outer");
     });
     assert_eq!(seen.all(), ["inner"]);
-    assert_bursts(&inner, 1);
+    assert_bursts_and_a_panic(&inner, 1);
     assert_bursts(&outer, 0);
     assert!(current_context().is_sentinel());
 }
@@ -78,7 +78,7 @@ fn a_guard_goes_back_when_it_is_dropped_on_panic_too() {
     assert_eq!(here(), "outer");
     drop(guard);
     assert!(current_context().is_sentinel());
-    assert_bursts(&inner, 1);
+    assert_bursts_and_a_panic(&inner, 1);
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod common;
 use std::fmt::{self, Display};
 use std::future::pending;
 
-use common::{BURST, assert_at, assert_bursts, burn, here, line, on_both, run};
+use common::{BURST, assert_at, assert_bursts, assert_bursts_and_a_panic, burn, here, line, on_both, run};
 use logcontext::testing::Record;
 use logcontext::{
     FutureExt, LogContext, Lost, Outcome, block_in_place, current_context, run_in_background, spawn_blocking,
@@ -255,6 +255,6 @@ fn blocking_in_place_stays_in_the_context_on_panic_too() {
             assert_eq!(here(), "GET-1");
         };
         run(runtime, body.in_context(request.clone()));
-        assert_bursts(&request, 1);
+        assert_bursts_and_a_panic(&request, 1);
     });
 }

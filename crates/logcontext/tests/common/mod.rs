@@ -16,7 +16,11 @@ use logcontext::{LogContext, current_context};
 /// makes on purpose would be the largest thing on some context's bill.
 pub fn short_panics() {
     static ONCE: std::sync::Once = std::sync::Once::new();
-    ONCE.call_once(|| std::panic::set_hook(Box::new(|info| eprintln!("{info}"))));
+    ONCE.call_once(|| {
+        std::panic::set_hook(Box::new(|info| eprintln!("{info}")));
+        // A process's first unwinding reads tables for some milliseconds: not on some context's bill either.
+        let _ = catch_unwind(|| std::panic::resume_unwind(Box::new(())));
+    });
 }
 
 /// Burns CPU until the thread's own clock has advanced by so much.
@@ -42,6 +46,14 @@ pub fn assert_bursts(context: &LogContext, bursts: u64) {
         (expected - 0.1..expected + 0.4).contains(&charged),
         "{context}: {charged:.2} bursts, not {bursts}"
     );
+}
+
+/// The same where a panic is on the bill as well, which costs what it costs.
+#[track_caller]
+pub fn assert_bursts_and_a_panic(context: &LogContext, bursts: u64) {
+    let Some(cpu) = context.usage().cpu() else { return };
+    let charged = cpu.as_nanos() as f64 / BURST as f64;
+    assert!(charged > bursts as f64 - 0.1, "{context}: {charged:.2} bursts, not {bursts}");
 }
 
 /// The name of the current context.
