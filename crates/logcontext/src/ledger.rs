@@ -88,7 +88,7 @@ impl Account {
 
     /// CPU charged since the context finished; zero before.
     pub(crate) fn cpu_after_finish(&self) -> u64 {
-        if !self.is_finished() {
+        if self.ending().is_none() {
             return 0;
         }
         self.cpu.load(Relaxed).saturating_sub(self.cpu_at_finish.load(Relaxed))

@@ -29,8 +29,10 @@ use crate::meter;
 #[doc(alias = "Measure")]
 pub fn measure<F: Future>(name: &str, future: F) -> impl Future<Output = F::Output> + use<F> {
     let block = Block(meter::current().part(ContextKind::Block, name, Some(name)));
-    let future = future.in_context(block.0.clone());
+    // In this order: a future that is dropped before it began drops its work first, and then ends its block.
+    let parts = (future.in_context(block.0.clone()), block);
     async move {
+        let (future, block) = parts;
         let output = future.await;
         block.end(Ending::Ok);
         output

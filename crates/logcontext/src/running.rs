@@ -48,6 +48,7 @@ pub struct Shutdown {
 }
 
 struct Entry {
+    number: u64,
     context: LogContext,
     name: Option<Arc<str>>,
     origin: &'static Location<'static>,
@@ -57,6 +58,8 @@ struct Entry {
 
 #[derive(Default)]
 struct Entries {
+    /// Numbers the entries: a place is used again, its number is not.
+    next: u64,
     all: Vec<Option<Entry>>,
     free: Vec<usize>,
 }
@@ -73,6 +76,7 @@ pub(crate) struct RunningList {
 pub(crate) struct Place {
     supervisor: Supervisor,
     index: usize,
+    number: u64,
     _token: TaskTrackerToken,
 }
 
@@ -82,6 +86,11 @@ impl RunningList {
         let entry = entries.all[index].take();
         entries.free.push(index);
         entry
+    }
+
+    /// A shutdown that has not begun by now waits until this is dropped.
+    pub(crate) fn hold(&self) -> TaskTrackerToken {
+        self.tracker.token()
     }
 
     /// Has the shutdown begun?
@@ -124,8 +133,10 @@ impl Place {
     ) -> Self {
         let list = supervisor.running_list();
         let token = list.tracker.token();
-        let entry = Some(Entry { context: context.clone(), name, origin, started, abort: None });
         let mut entries = lock(&list.entries);
+        entries.next += 1;
+        let number = entries.next;
+        let entry = Some(Entry { number, context: context.clone(), name, origin, started, abort: None });
         let index = match entries.free.pop() {
             Some(index) => {
                 entries.all[index] = entry;
@@ -137,11 +148,12 @@ impl Place {
             }
         };
         drop(entries);
-        Self { supervisor: supervisor.clone(), index, _token: token }
+        Self { supervisor: supervisor.clone(), index, number, _token: token }
     }
 
-    pub(crate) fn index(&self) -> usize {
-        self.index
+    /// Where it is, and its number there.
+    pub(crate) fn key(&self) -> (usize, u64) {
+        (self.index, self.number)
     }
 
     pub(crate) fn supervisor(&self) -> &Supervisor {
@@ -149,13 +161,10 @@ impl Place {
     }
 }
 
-/// Says how the work in this place can be aborted, unless it has ended already.
-pub(crate) fn set_abort(supervisor: &Supervisor, index: usize, context: &LogContext, abort: AbortHandle) {
-    let list = supervisor.running_list();
-    if let Some(entry) = &mut lock(&list.entries).all[index]
-        // The place may have gone to somebody else by now.
-        && entry.abort.is_none()
-        && entry.context == *context
+/// Says how the work in this place can be aborted, unless it has ended already and the place is somebody else's.
+pub(crate) fn set_abort(supervisor: &Supervisor, (index, number): (usize, u64), abort: AbortHandle) {
+    if let Some(entry) = &mut lock(&supervisor.running_list().entries).all[index]
+        && entry.number == number
     {
         entry.abort = Some(abort);
     }

@@ -72,10 +72,6 @@ impl<O> Background<O> {
         self.handle.as_ref().map_or(true, JoinHandle::is_finished)
     }
 
-    pub(crate) fn is_refused(&self) -> bool {
-        self.handle.is_err()
-    }
-
     pub(crate) fn refused(context: LogContext) -> Self {
         Self { handle: Err(Lost::ShuttingDown), context }
     }
@@ -266,14 +262,14 @@ where
 {
     let started = clock::ticks();
     let place = Place::new(supervisor, &context, name, origin, started);
-    let index = place.index();
+    let key = place.key();
     let watch = Watch { context: context.clone(), belongs, origin, started, place: Some(place) };
     // A background process is the owner of its context: nobody has a better right to be in it. That it is over
     // when it is over is seen to by `finish`.
     let inner = future.following(context.clone());
     #[expect(clippy::disallowed_methods, reason = "this is the replacement")]
     let handle = tokio::spawn(Watched { inner: Some(inner), watch });
-    running::set_abort(supervisor, index, &context, handle.abort_handle());
+    running::set_abort(supervisor, key, handle.abort_handle());
     Background { handle: Ok(handle), context }
 }
 

@@ -63,7 +63,6 @@ where
     F: Future + Send + 'static,
     F::Output: Outcome + Send + 'static,
 {
-    let starter = meter::current();
     if supervisor.running_list().is_stopping() {
         tracing::warn!(
             target: "logcontext::background",
@@ -73,6 +72,21 @@ where
         );
         return Background::refused(LogContext::sentinel());
     }
+    begin(supervisor, name, origin, future)
+}
+
+/// The same, also while the supervisor is shutting down: for what it had taken on before.
+fn begin<F>(
+    supervisor: &Supervisor,
+    name: &str,
+    origin: &'static Location<'static>,
+    future: F,
+) -> Background<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Outcome + Send + 'static,
+{
+    let starter = meter::current();
     let (context, name) = context(supervisor, name, &starter, origin);
     if tracing::enabled!(target: "logcontext::background", tracing::Level::DEBUG) {
         // In the starter's log, where somebody looks for what it set off; loops start rounds from nowhere.

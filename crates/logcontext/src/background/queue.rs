@@ -124,7 +124,7 @@ impl QueueBuilder {
             let name = settings.name.clone();
             // Made here: a process that is never polled, because its runtime ends, has ended as well.
             let draining = Draining { shared, ended: false };
-            super::run_from(&supervisor, &name, origin, drain(draining, handler))
+            super::begin(&supervisor, &name, origin, drain(draining, handler))
         };
         Queue { shared, drain: Arc::new(drain) }
     }
@@ -213,27 +213,23 @@ impl<T> Queue<T> {
     }
 
     fn put(&self, item: T) -> Result<(), Refused<T>> {
+        let supervisor = &self.shared.settings.supervisor;
+        // Whoever shuts down either waits for what is put in here, or has begun to, and it is refused.
+        let _hold = supervisor.running_list().hold();
         let start = {
             let mut state = lock(&self.shared.state);
-            // Asked under the lock: a process that drains sees this item, or none is started after a shutdown.
-            if self.shared.settings.supervisor.is_shutting_down() {
+            if supervisor.is_shutting_down() {
                 self.shared.room.add_permits(1);
                 return Err(Refused::ShuttingDown(item));
             }
             state.items.push_back(item);
             !std::mem::replace(&mut state.draining, true)
         };
-        if !start {
+        if start {
+            // Its end is reported by itself.
+            drop((self.drain)(&self.shared));
+        } else {
             self.shared.more.notify_one();
-            return Ok(());
-        }
-        // The process reports its end by itself, if it is started at all.
-        if (self.drain)(&self.shared).is_refused() {
-            let mut state = lock(&self.shared.state);
-            if let Some(item) = state.items.pop_back() {
-                self.shared.room.add_permits(1);
-                return Err(Refused::ShuttingDown(item));
-            }
         }
         Ok(())
     }
