@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
 
-use crate::context::{ContextKind, LogContext};
+use crate::context::LogContext;
+use crate::kind::ContextKind;
 use crate::meter;
 use crate::sync::{lock, read, write};
 

@@ -14,7 +14,8 @@ use std::time::Duration;
 use rustc_hash::FxHashMap;
 
 use crate::clock;
-use crate::context::{ContextKind, Ending, Inner};
+use crate::context::Inner;
+use crate::kind::{ContextKind, Ending};
 use crate::sync::{lock, read, write};
 use crate::usage::{COUNTERS, Counter, ResourceUsage};
 

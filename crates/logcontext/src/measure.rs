@@ -2,8 +2,9 @@
 
 use std::future::Future;
 
-use crate::context::{ContextKind, Ending, LogContext};
+use crate::context::LogContext;
 use crate::future::FutureExt;
+use crate::kind::{ContextKind, Ending};
 use crate::meter;
 
 /// Measures a block: `future` runs in a context nested in the current one, which is totalled under the block's

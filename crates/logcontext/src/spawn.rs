@@ -12,10 +12,11 @@ use pin_project_lite::pin_project;
 use tokio::task::JoinHandle;
 
 use crate::clock;
-use crate::context::{Ending, LogContext};
+use crate::context::LogContext;
 use crate::diagnostics::{DiagnosticKind, Report};
 use crate::executor;
 use crate::future::{FutureExt, InContext};
+use crate::kind::Ending;
 use crate::meter;
 use crate::outcome::Outcome;
 use crate::panics::{self, Task};

@@ -8,7 +8,8 @@ use std::future::Future;
 use std::panic::Location;
 use std::sync::Arc;
 
-use crate::context::{ContextKind, LogContext};
+use crate::context::LogContext;
+use crate::kind::ContextKind;
 use crate::meter;
 use crate::outcome::Outcome;
 use crate::spawn::{Background, Belongs, start};

@@ -8,6 +8,7 @@
 //! The invariant that everything here keeps: what a thread has booked, to whomever, is `sync_cpu + unsynced`.
 
 mod slot;
+mod split;
 
 use std::cell::Cell;
 use std::mem::ManuallyDrop;
@@ -19,6 +20,7 @@ use crate::context::LogContext;
 use crate::diagnostics::{self, DiagnosticKind, Report};
 use slot::{Slot, ThreadState};
 pub(crate) use slot::{Threads, after_fork, cpu_is_measured, read_threads};
+use split::Split;
 
 /// A thread may book this much by ticks before it looks at its CPU clock, however short its slices are.
 const SYNC_INTERVAL: u64 = 1_000_000;
@@ -31,12 +33,6 @@ const SENTINEL_LIMIT: u64 = 5_000;
 const FLOOR: u64 = 1_000;
 /// So many syncs in a row without a deficit double the limits again.
 const CLEAN_SYNCS: u32 = 4_096;
-/// `getrusage` is asked again after this much CPU time of the thread.
-const SPLIT_INTERVAL: u64 = 1_000_000;
-/// System time that `getrusage` reported and nobody was charged for yet is handed out over this much CPU time.
-const SPLIT_HORIZON: u64 = 4_000_000;
-/// System time is handed out in pieces of at least this size, so that most charges touch one counter only.
-const SPLIT_QUANTUM: u64 = 1_000;
 /// What a reading of the thread's clock is taken to cost before it has been measured.
 const READING: u64 = 400;
 
@@ -176,7 +172,7 @@ pub(crate) fn mark() -> Mark {
         ticks: thread.last.get(),
         booked: thread.state.get().slot().map_or(0, Slot::booked),
         excused: thread.excused.get(),
-        waits: thread.split.waits.get(),
+        waits: thread.split.waits(),
     })
 }
 
@@ -380,81 +376,6 @@ fn restart_thread() {
         }
         thread.last.set(clock::ticks());
     });
-}
-
-/// The part of each charge that is system time. The kernel's own figures move at ticks of some milliseconds, so
-/// each charge takes the thread's last known ratio, and what that leaves over is handed out later: in the end
-/// the thread's split is the kernel's.
-struct Split {
-    /// The thread's CPU clock when `getrusage` was last asked.
-    asked_at: Cell<u64>,
-    /// System time charged so far, to anyone.
-    charged: Cell<u64>,
-    /// System time per nanosecond of CPU, in 65536ths.
-    ratio: Cell<u64>,
-    /// System time that is due by the ratio but too little to be handed out, in 65536ths of a nanosecond.
-    pending: Cell<u64>,
-    /// How often the thread had waited, by itself, when `getrusage` was asked.
-    waits: Cell<u64>,
-}
-
-impl Split {
-    const fn new() -> Self {
-        Self {
-            asked_at: Cell::new(0),
-            charged: Cell::new(0),
-            ratio: Cell::new(0),
-            pending: Cell::new(0),
-            waits: Cell::new(0),
-        }
-    }
-
-    fn restart(&self) {
-        self.asked_at.set(0);
-        self.charged.set(0);
-        self.ratio.set(0);
-        self.pending.set(0);
-    }
-
-    /// The system time in a charge of so many nanoseconds.
-    #[inline]
-    fn share(&self, nanos: u64) -> u64 {
-        let ratio = self.ratio.get();
-        if ratio == 0 {
-            return 0;
-        }
-        let pending = self.pending.get() + nanos * ratio;
-        let due = pending >> 16;
-        if due < SPLIT_QUANTUM {
-            self.pending.set(pending);
-            return 0;
-        }
-        let share = due.min(nanos);
-        self.pending.set(pending - (share << 16));
-        self.charged.set(self.charged.get() + share);
-        share
-    }
-
-    fn charged_to_the_meter(&self, nanos: u64) {
-        // A sync is little but system calls.
-        self.charged.set(self.charged.get() + nanos);
-    }
-
-    /// Finds the ratio for a charge of `next` nanoseconds, and for those after it.
-    fn update(&self, cpu: u64, next: u64) {
-        let since = cpu.saturating_sub(self.asked_at.get());
-        if since < SPLIT_INTERVAL {
-            return;
-        }
-        let Some(record) = clock::thread_record() else { return };
-        self.waits.set(record.waits);
-        self.asked_at.set(cpu);
-        let due = record.system.saturating_sub(self.charged.get());
-        // A long slice made most of this interval, and takes its part of it; what it leaves is spread.
-        let horizon = SPLIT_HORIZON.max(next);
-        self.ratio.set(((due << 16) / horizon).min(1 << 16));
-        self.pending.set(0);
-    }
 }
 
 #[cfg(all(test, target_os = "linux", not(logcontext_no_cpu_clock)))]
