@@ -291,9 +291,11 @@ impl Entered {
     fn new(context: &LogContext, origin: &'static Location<'static>) -> Self {
         let id = NEXT_GUARD.get() + 1;
         NEXT_GUARD.set(id);
-        let previous = meter::switch(context.clone(), Entry::From(origin));
-        let guard = OpenGuard { id, context: context.clone(), previous, origin };
-        if with_guards(|guards| guards.push(guard)).is_some() {
+        // Without the list nobody could go back: then nothing is entered. The switch may report late work, to
+        // hooks that may open guards themselves: not while the list is in use.
+        if with_guards(|_| ()).is_some() {
+            let previous = meter::switch_to(context, Entry::From(origin));
+            with_guards(|guards| guards.push(OpenGuard { id, context: context.clone(), previous, origin }));
             OPEN.set(OPEN.get() + 1);
         }
         Self { id, thread: this_thread(), _not_send: DoNotHoldAcrossAwait(PhantomData) }
@@ -307,7 +309,7 @@ impl Drop for Entered {
             return;
         }
         let taken = with_guards(|guards| {
-            let at = guards.iter().position(|guard| guard.id == self.id)?;
+            let at = guards.iter().rposition(|guard| guard.id == self.id)?;
             let guard = guards.remove(at);
             match guards.get_mut(at) {
                 // Not the last one: who came after it goes back to where it would have gone.
