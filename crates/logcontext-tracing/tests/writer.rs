@@ -9,7 +9,7 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use common::{FOREVER, Gate, Kept, put};
-use logcontext::source::Collector;
+use logcontext::source::{Buckets, Collector};
 use logcontext::{LogContext, Supervisor};
 use logcontext_tracing::{LogLayer, LogTarget, LogWriter, WhenFull, WriterOptions};
 use tracing_subscriber::prelude::*;
@@ -29,6 +29,10 @@ fn figures(supervisor: &Supervisor) -> HashMap<String, f64> {
         fn value(&mut self, name: &'static str, labels: &[(&'static str, &str)], value: f64) {
             assert_eq!(labels, [("target", "writer")]);
             self.0.insert(name.to_owned(), value);
+        }
+
+        fn histogram(&mut self, name: &'static str, _: &[(&'static str, &str)], _: &Buckets) {
+            panic!("{name} is no histogram");
         }
     }
     let mut figures = Figures(HashMap::new());

@@ -347,6 +347,14 @@ impl LogContext {
         }
     }
 
+    /// Adds time that was spent getting a database connection, where nobody can tell how much of it was waiting: what
+    /// [`ResourceUsage::db_wait`] says is then unknown.
+    pub fn record_db_acquire(&self, took: Duration) {
+        if let Some(inner) = self.inner() {
+            inner.with_ancestors(|account| account.record_db_acquire(took));
+        }
+    }
+
     /// Counts a database transaction and the time it took. In the sentinel this raises a diagnostic: nobody
     /// would see the cost.
     #[track_caller]

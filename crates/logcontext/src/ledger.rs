@@ -39,6 +39,7 @@ pub(crate) struct Account {
     db_txn_count: AtomicU64,
     db_txn_nanos: AtomicU64,
     db_wait_nanos: AtomicU64,
+    db_acquire_nanos: AtomicU64,
     state: AtomicU32,
     /// Index of the label, plus 1; 0 while there is none.
     label: AtomicU32,
@@ -63,6 +64,10 @@ impl Account {
         self.db_wait_nanos.fetch_add(nanos(wait), Relaxed);
     }
 
+    pub(crate) fn record_db_acquire(&self, took: Duration) {
+        self.db_acquire_nanos.fetch_add(nanos(took), Relaxed);
+    }
+
     pub(crate) fn record_db_transaction(&self, duration: Duration) {
         self.db_txn_count.fetch_add(1, Relaxed);
         self.db_txn_nanos.fetch_add(nanos(duration), Relaxed);
@@ -80,6 +85,7 @@ impl Account {
             db_txn_count: self.db_txn_count.load(Relaxed),
             db_txn_duration: Duration::from_nanos(self.db_txn_nanos.load(Relaxed)),
             db_wait: Duration::from_nanos(self.db_wait_nanos.load(Relaxed)),
+            db_acquire: Duration::from_nanos(self.db_acquire_nanos.load(Relaxed)),
             counters: match self.counters.get() {
                 Some(counters) => std::array::from_fn(|i| counters[i].load(Relaxed)),
                 None => [0; COUNTERS],
@@ -159,6 +165,7 @@ impl Account {
             &self.db_txn_count,
             &self.db_txn_nanos,
             &self.db_wait_nanos,
+            &self.db_acquire_nanos,
             &self.id,
             &self.finished,
             &self.cpu_at_finish,
@@ -215,6 +222,7 @@ struct Totals {
     db_txn_count: u64,
     db_txn_nanos: u64,
     db_wait_nanos: u64,
+    db_acquire_nanos: u64,
     after_finish: u64,
     elapsed: u64,
     counters: Option<Box<[u64; COUNTERS]>>,
@@ -229,6 +237,7 @@ impl Totals {
         self.db_txn_count += account.db_txn_count.load(Relaxed);
         self.db_txn_nanos += account.db_txn_nanos.load(Relaxed);
         self.db_wait_nanos += account.db_wait_nanos.load(Relaxed);
+        self.db_acquire_nanos += account.db_acquire_nanos.load(Relaxed);
         self.after_finish += account.cpu_after_finish();
         self.elapsed += account.elapsed_nanos();
         if let Some(counters) = account.counters.get() {
@@ -246,6 +255,7 @@ impl Totals {
             db_txn_count: self.db_txn_count,
             db_txn_duration: Duration::from_nanos(self.db_txn_nanos),
             db_wait: Duration::from_nanos(self.db_wait_nanos),
+            db_acquire: Duration::from_nanos(self.db_acquire_nanos),
             counters: self.counters.as_ref().map_or([0; COUNTERS], |counters| **counters),
         }
     }

@@ -1,5 +1,8 @@
 //! Figures of pools, caches, buses and writers: registered with a supervisor, read by whoever exposes metrics.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
 /// What kind of figure it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -8,6 +11,8 @@ pub enum FigureKind {
     Counter,
     /// Goes up and down.
     Gauge,
+    /// How observations are spread: see [`Histogram`].
+    Histogram,
 }
 
 /// A figure that a source has: described once, collected many times.
@@ -32,6 +37,100 @@ pub trait Source: Send + Sync {
 
 /// Takes the figures.
 pub trait Collector {
-    /// The value of the figure of this name, for these labels.
+    /// The value of the counter or gauge of this name, for these labels.
     fn value(&mut self, name: &'static str, labels: &[(&'static str, &str)], value: f64);
+
+    /// The histogram of this name, for these labels.
+    fn histogram(&mut self, name: &'static str, labels: &[(&'static str, &str)], buckets: &Buckets);
+}
+
+/// Observed durations, counted by how long they were. Observing takes two atomic additions.
+///
+/// ```
+/// use logcontext::source::Histogram;
+/// use std::time::Duration;
+///
+/// let waits = Histogram::seconds();
+/// waits.observe(Duration::from_millis(3));
+/// waits.observe(Duration::from_secs(3600));
+/// let buckets = waits.read();
+/// assert_eq!(buckets.count(), 2);
+/// assert_eq!(buckets.at_most().find(|(bound, _)| *bound >= 0.003).map(|(_, n)| n), Some(1));
+/// assert_eq!(buckets.sum, Duration::from_millis(3_600_003));
+/// ```
+#[derive(Debug)]
+pub struct Histogram {
+    counts: [AtomicU64; BOUNDS.len() + 1],
+    nanos: AtomicU64,
+}
+
+/// Upper bounds in seconds: from what a quiet pool answers in to what nobody waits for.
+const BOUNDS: [f64; 14] =
+    [0.000_1, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+
+/// What a [`Histogram`] holds at one time.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Buckets {
+    counts: [u64; BOUNDS.len() + 1],
+    /// All observations together.
+    pub sum: Duration,
+}
+
+impl Buckets {
+    /// How many observations there were.
+    pub fn count(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// How many observations were at most so many seconds, for each bound: cumulative, as Prometheus has it. What
+    /// is beyond the last bound is in the [count](Self::count) alone.
+    pub fn at_most(&self) -> impl Iterator<Item = (f64, u64)> + '_ {
+        let counts = self.counts.iter().scan(0, |sum, n| {
+            *sum += n;
+            Some(*sum)
+        });
+        BOUNDS.into_iter().zip(counts)
+    }
+}
+
+impl Histogram {
+    /// For durations from a tenth of a millisecond to ten seconds.
+    pub const fn seconds() -> Self {
+        Self { counts: [const { AtomicU64::new(0) }; BOUNDS.len() + 1], nanos: AtomicU64::new(0) }
+    }
+
+    /// Counts one.
+    pub fn observe(&self, duration: Duration) {
+        let seconds = duration.as_secs_f64();
+        let bucket = BOUNDS.iter().position(|bound| seconds <= *bound).unwrap_or(BOUNDS.len());
+        self.counts[bucket].fetch_add(1, Relaxed);
+        self.nanos.fetch_add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX), Relaxed);
+    }
+
+    /// What was observed so far.
+    pub fn read(&self) -> Buckets {
+        Buckets {
+            counts: std::array::from_fn(|i| self.counts[i].load(Relaxed)),
+            sum: Duration::from_nanos(self.nanos.load(Relaxed)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_observation_on_a_bound_is_within_it() {
+        let histogram = Histogram::seconds();
+        for millis in [0, 1, 10, 11, 100_000] {
+            histogram.observe(Duration::from_millis(millis));
+        }
+        let buckets = histogram.read();
+        let at_most = |seconds: f64| buckets.at_most().find(|(bound, _)| *bound == seconds).unwrap().1;
+        assert_eq!((at_most(0.000_1), at_most(0.001), at_most(0.01), at_most(0.025)), (1, 2, 3, 4));
+        assert_eq!((at_most(10.0), buckets.count()), (4, 5));
+        assert_eq!(buckets.sum, Duration::from_millis(100_022));
+    }
 }

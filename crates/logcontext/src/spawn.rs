@@ -126,7 +126,45 @@ where
     F: Future + Send + 'static,
     F::Output: Outcome + Send + 'static,
 {
-    let (context, origin) = (meter::current(), Location::caller());
+    in_background(meter::current(), Location::caller(), future)
+}
+
+impl LogContext {
+    /// The same in this context, whichever is current: for adapters that have something to end properly which the
+    /// context began, a rollback for one, wherever it was dropped.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use logcontext::{LogContext, current_context};
+    ///
+    /// let request = LogContext::new("GET-17");
+    /// request.finish();
+    /// let rolled_back = request.run_in_background(async { current_context().name().to_owned() });
+    /// assert_eq!(rolled_back.await.as_deref(), Ok("GET-17"));
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    #[track_caller]
+    pub fn run_in_background<F>(&self, future: F) -> Background<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Outcome + Send + 'static,
+    {
+        in_background(self.clone(), Location::caller(), future)
+    }
+}
+
+fn in_background<F>(
+    context: LogContext,
+    origin: &'static Location<'static>,
+    future: F,
+) -> Background<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Outcome + Send + 'static,
+{
     if context.is_sentinel() {
         Report::new(DiagnosticKind::BackgroundFromSentinel, &context).origin(origin).raise();
     }

@@ -23,7 +23,7 @@ pub(crate) const COUNTERS: usize = 32;
 /// let usage: ResourceUsage = ctx.usage();
 /// assert_eq!(usage.db_txn_count, 1);
 /// assert_eq!(usage.db_txn_duration, Duration::from_millis(3));
-/// assert_eq!(usage.db_wait, Duration::from_millis(1));
+/// assert_eq!(usage.db_wait(), Some(Duration::from_millis(1)));
 /// ```
 ///
 /// [`cpu`]: Self::cpu
@@ -37,9 +37,10 @@ pub struct ResourceUsage {
     pub db_txn_count: u64,
     /// Time spent in database transactions.
     pub db_txn_duration: Duration,
-    /// Time spent waiting for a database connection, apart from the time in transactions.
-    #[doc(alias = "db_sched_duration_sec")]
-    pub db_wait: Duration,
+    pub(crate) db_wait: Duration,
+    /// Time spent getting connections from pools that cannot tell waiting from connecting: zero where all pools
+    /// can. See [`db_wait`](Self::db_wait).
+    pub db_acquire: Duration,
     pub(crate) counters: [u64; COUNTERS],
 }
 
@@ -60,6 +61,13 @@ impl ResourceUsage {
     #[doc(alias = "ru_stime")]
     pub fn cpu_system(&self) -> Option<Duration> {
         self.cpu().map(|_| Duration::from_nanos(self.system_nanos.min(self.cpu_nanos)))
+    }
+
+    /// Time spent waiting for a database connection: in the queue alone, apart from connecting and from the time in
+    /// transactions. `None` where some of it is only known as [`db_acquire`](Self::db_acquire).
+    #[doc(alias = "db_sched_duration_sec")]
+    pub fn db_wait(&self) -> Option<Duration> {
+        self.db_acquire.is_zero().then_some(self.db_wait)
     }
 
     /// What was added to a counter.
@@ -83,6 +91,7 @@ impl ResourceUsage {
             db_txn_count: f(self.db_txn_count, other.db_txn_count),
             db_txn_duration: g(self.db_txn_duration, other.db_txn_duration),
             db_wait: g(self.db_wait, other.db_wait),
+            db_acquire: g(self.db_acquire, other.db_acquire),
             counters: std::array::from_fn(|i| f(self.counters[i], other.counters[i])),
         }
     }
@@ -116,7 +125,10 @@ impl fmt::Debug for ResourceUsage {
         let mut out = f.debug_struct("ResourceUsage");
         out.field("cpu", &self.cpu()).field("cpu_system", &self.cpu_system());
         out.field("db_txn_count", &self.db_txn_count).field("db_txn_duration", &self.db_txn_duration);
-        out.field("db_wait", &self.db_wait);
+        out.field("db_wait", &self.db_wait());
+        if !self.db_acquire.is_zero() {
+            out.field("db_acquire", &self.db_acquire);
+        }
         for (name, n) in self.counters() {
             out.field(name, &n);
         }

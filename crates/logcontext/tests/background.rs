@@ -196,7 +196,7 @@ fn costs_are_totalled_by_name_current_at_every_reading() {
         });
         let row = totals_of(test, "work");
         assert_eq!((row.started, row.in_flight, row.ok), (2, 1, 1));
-        assert_eq!((row.usage.db_txn_count, row.usage.db_wait), (1, Duration::from_millis(5)));
+        assert_eq!((row.usage.db_txn_count, row.usage.db_wait()), (1, Some(Duration::from_millis(5))));
         go_on.send(()).unwrap();
         run(runtime, process).unwrap();
         let row = totals_of(test, "work");

@@ -34,7 +34,7 @@ fn what_is_in_flight_counts_and_counts_the_same_when_it_is_gone() {
     assert_eq!((in_flight.started, in_flight.in_flight, in_flight.failed), (1, 1, 0));
     let usage = in_flight.usage;
     assert_eq!((usage.db_txn_count, usage.db_txn_duration), (1, Duration::from_millis(3)));
-    assert_eq!((usage.db_wait, usage.counter(&ROWS)), (Duration::from_millis(2), 7));
+    assert_eq!((usage.db_wait(), usage.counter(&ROWS)), (Some(Duration::from_millis(2)), 7));
     assert!(usage.cpu().is_none_or(|cpu| cpu == Duration::from_secs(1)));
 
     ctx.finish_as(Ending::Failed);
@@ -189,7 +189,7 @@ fn growing(row: &LabelTotals) -> Vec<u128> {
         usage.cpu_system().unwrap_or_default().as_nanos(),
         usage.db_txn_count.into(),
         usage.db_txn_duration.as_nanos(),
-        usage.db_wait.as_nanos(),
+        usage.db_wait().unwrap().as_nanos(),
         usage.counter(&ROWS).into(),
     ]
 }
@@ -252,7 +252,7 @@ fn totals_never_go_down_in_a_storm_and_add_up_after_it() {
         let row = row(test.supervisor(), ContextKind::Request, Some(label)).unwrap();
         assert_eq!((row.started, row.in_flight), (all / 3, 0));
         assert_eq!((row.usage.db_txn_count, row.usage.counter(&ROWS)), (all / 3, 2 * all / 3));
-        assert_eq!(row.usage.db_wait, Duration::from_nanos(all));
+        assert_eq!(row.usage.db_wait(), Some(Duration::from_nanos(all)));
         assert!(row.usage.cpu().is_none_or(|cpu| cpu >= Duration::from_nanos(all / 3 * 1_000)));
     }
     assert_eq!(row(test.supervisor(), ContextKind::Block, Some("block")).unwrap().ok, all);

@@ -344,7 +344,7 @@ impl Thread {
                 self.state.set(ThreadState::Ended { settled: cpu });
                 slot::charge_ended(previous, cpu.saturating_sub(settled));
             }
-            ThreadState::Live(_) | ThreadState::NoClock => {}
+            ThreadState::Live(_) | ThreadState::NoClock | ThreadState::Driver => {}
         }
     }
 
@@ -360,6 +360,18 @@ impl Thread {
         self.state.set(ThreadState::Ended { settled: slot.retire() });
         drop(current);
     }
+}
+
+/// From now on contexts entered on this thread are charged nothing here. False if they have been already: then it
+/// stays a thread like any other.
+pub(crate) fn become_driver() -> bool {
+    THREAD.with(|thread| match thread.state.get() {
+        ThreadState::Untouched | ThreadState::Driver => {
+            thread.state.set(ThreadState::Driver);
+            true
+        }
+        ThreadState::Live(_) | ThreadState::Ended { .. } | ThreadState::NoClock => false,
+    })
 }
 
 /// Called by the hook that a thread runs when it ends.

@@ -42,6 +42,9 @@ pub(super) enum ThreadState {
     },
     /// The platform has no CPU clock for threads.
     NoClock,
+    /// A driver's thread: who its CPU is charged to is said by whoever reads its clock. Contexts entered here are
+    /// for log lines alone.
+    Driver,
 }
 
 impl ThreadState {
