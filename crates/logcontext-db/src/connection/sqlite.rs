@@ -1,0 +1,190 @@
+//! A connection to SQLite. The driver runs its statements on a thread of its own; we know that thread, charge its
+//! CPU to whoever asked for the statement, and can interrupt it.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use logcontext::{DriverThread, LogContext};
+use sqlx::sqlite::{
+    SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteRow, SqliteSynchronous,
+};
+use sqlx::{ConnectOptions, Connection as _, SqlStr};
+
+use super::Role;
+use crate::settings::Settings;
+
+/// The only code of ours that SQLite's thread runs by itself is a collation: comparing by this one tells us the
+/// thread.
+const REGISTER: &str = "logcontext_register";
+const CALL_REGISTER: &str = "SELECT 'a' < 'b' COLLATE logcontext_register";
+
+/// How many of its instructions SQLite executes between two looks at whether it is to stop: some tens of
+/// microseconds.
+const INSTRUCTIONS: i32 = 1_000;
+
+pub(super) struct Sqlite {
+    connection: SqliteConnection,
+    thread: Arc<OnceLock<DriverThread>>,
+    stop: Arc<Stop>,
+    statement_timeout: Option<Duration>,
+}
+
+impl Sqlite {
+    pub(super) async fn open(
+        options: &SqliteConnectOptions,
+        role: Role,
+        settings: &Settings,
+    ) -> Result<Self, sqlx::Error> {
+        let thread = Arc::new(OnceLock::new());
+        let to_register = Arc::clone(&thread);
+        let mut options = options
+            .clone()
+            .foreign_keys(true)
+            .busy_timeout(settings.busy_timeout)
+            .collation(REGISTER, move |a, b| {
+                to_register.get_or_init(DriverThread::register);
+                a.cmp(b)
+            })
+            .thread_name(|n| format!("sqlite-{n}"))
+            .disable_statement_logging();
+        options = match role {
+            // Durable at checkpoints: a crash of the machine may lose the last commits, and corrupts nothing.
+            Role::Any => options.journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Normal),
+            Role::Reader => options.pragma("query_only", "ON"),
+        };
+        let mut connection = options.connect().await?;
+        sqlx::query(CALL_REGISTER).execute(&mut connection).await?;
+        let stop = Arc::new(Stop::new());
+        let looked_at = Arc::clone(&stop);
+        connection.lock_handle().await?.set_progress_handler(INSTRUCTIONS, move || !looked_at.now());
+        Ok(Self { connection, thread, stop, statement_timeout: settings.statement_timeout })
+    }
+
+    pub(super) async fn simple(&mut self, sql: &'static str) -> Result<(), sqlx::Error> {
+        // Prepared once, and no statement that could take long.
+        sqlx::query(sql).execute(&mut self.connection).await?;
+        Ok(())
+    }
+
+    pub(super) async fn script(&mut self, sql: SqlStr) -> Result<(), sqlx::Error> {
+        let _limit = self.stop.after(self.statement_timeout);
+        sqlx::raw_sql(sql).execute(&mut self.connection).await?;
+        Ok(())
+    }
+
+    pub(super) async fn fetch_all(
+        &mut self,
+        sql: SqlStr,
+        arguments: SqliteArguments,
+    ) -> Result<Vec<SqliteRow>, sqlx::Error> {
+        let _limit = self.stop.after(self.statement_timeout);
+        sqlx::query_with(sql, arguments).fetch_all(&mut self.connection).await
+    }
+
+    pub(super) async fn fetch_optional(
+        &mut self,
+        sql: SqlStr,
+        arguments: SqliteArguments,
+    ) -> Result<Option<SqliteRow>, sqlx::Error> {
+        let _limit = self.stop.after(self.statement_timeout);
+        sqlx::query_with(sql, arguments).fetch_optional(&mut self.connection).await
+    }
+
+    pub(super) async fn execute(&mut self, sql: SqlStr, arguments: SqliteArguments) -> Result<u64, sqlx::Error> {
+        let _limit = self.stop.after(self.statement_timeout);
+        let done = sqlx::query_with(sql, arguments).execute(&mut self.connection).await?;
+        Ok(done.rows_affected())
+    }
+
+    /// There is no server that could be gone.
+    pub(super) async fn ping(&mut self) -> Result<(), sqlx::Error> {
+        Ok(())
+    }
+
+    pub(super) fn interrupt(&self) {
+        self.stop.ask();
+    }
+
+    pub(super) async fn settle(&mut self, in_flight: bool, in_transaction: bool) -> bool {
+        if in_flight {
+            self.stop.ask();
+            // Commands are executed in order: once this is answered, nothing before it runs any more.
+            let answered = self.connection.ping().await;
+            self.stop.take_back();
+            if answered.is_err() {
+                return false;
+            }
+        }
+        if !in_transaction && !in_flight {
+            return true;
+        }
+        match sqlx::query("ROLLBACK").execute(&mut self.connection).await {
+            Ok(_) => true,
+            // An interrupted statement may have taken its transaction with it, and a plain one had none.
+            Err(sqlx::Error::Database(error)) => error.message().contains("no transaction is active"),
+            Err(_) => false,
+        }
+    }
+
+    pub(super) fn charge(&self, context: &LogContext) {
+        if let Some(thread) = self.thread.get() {
+            thread.charge(context);
+        }
+    }
+
+    pub(super) async fn close(self) -> Result<(), sqlx::Error> {
+        // For the case that something runs that nobody waits for.
+        self.stop.ask();
+        self.connection.close().await
+    }
+
+    pub(super) fn connection(&mut self) -> &mut SqliteConnection {
+        &mut self.connection
+    }
+}
+
+/// Whether the statement that runs is to stop. Looked at by SQLite's thread.
+struct Stop {
+    asked: AtomicBool,
+    /// In nanoseconds since `start`; 0 where there is no limit.
+    deadline: AtomicU64,
+    start: Instant,
+}
+
+impl Stop {
+    fn new() -> Self {
+        Self { asked: AtomicBool::new(false), deadline: AtomicU64::new(0), start: Instant::now() }
+    }
+
+    fn ask(&self) {
+        self.asked.store(true, Relaxed);
+    }
+
+    fn take_back(&self) {
+        self.asked.store(false, Relaxed);
+    }
+
+    /// The statement that follows is to stop after so long, until the answer is dropped.
+    fn after(self: &Arc<Self>, limit: Option<Duration>) -> Option<Limit> {
+        let deadline = self.start.elapsed() + limit?;
+        self.deadline.store(u64::try_from(deadline.as_nanos()).unwrap_or(u64::MAX), Relaxed);
+        Some(Limit(Arc::clone(self)))
+    }
+
+    fn now(&self) -> bool {
+        if self.asked.load(Relaxed) {
+            return true;
+        }
+        let deadline = self.deadline.load(Relaxed);
+        deadline != 0 && self.start.elapsed().as_nanos() >= u128::from(deadline)
+    }
+}
+
+struct Limit(Arc<Stop>);
+
+impl Drop for Limit {
+    fn drop(&mut self) {
+        self.0.deadline.store(0, Relaxed);
+    }
+}

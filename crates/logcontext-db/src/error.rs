@@ -1,0 +1,201 @@
+//! [`Error`]: what went wrong, and which limit it was.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::Backend;
+
+/// Why the database did not do it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No connection became free in time: the acquire timeout.
+    #[error("no connection of pool `{pool}` became free within {limit:?}: the acquire timeout")]
+    AcquireTimeout {
+        /// The name of the pool.
+        pool: Arc<str>,
+        /// The limit.
+        limit: Duration,
+    },
+    /// So many wait for a connection already that one more may not: the queue limit.
+    #[error("{limit} others wait for a connection of pool `{pool}` already: the queue limit")]
+    QueueFull {
+        /// The name of the pool.
+        pool: Arc<str>,
+        /// The limit.
+        limit: usize,
+    },
+    /// The database has been closed.
+    #[error("the database `{database}` is closed")]
+    Closed {
+        /// The name of the database.
+        database: Arc<str>,
+    },
+    /// A statement took too long and was cancelled: the statement timeout.
+    #[error("a statement was cancelled after {}: the statement timeout", Limit(*limit))]
+    StatementTimeout {
+        /// The limit, where it is ours and not the server's.
+        limit: Option<Duration>,
+    },
+    /// No connection could be opened within the acquire timeout.
+    #[error("cannot connect to the database `{database}` ({tries} tries)")]
+    Connect {
+        /// The name of the database.
+        database: Arc<str>,
+        /// How often it was tried.
+        tries: u32,
+        /// What was wrong the last time.
+        source: sqlx::Error,
+    },
+    /// The connection was lost while it was used: nobody can tell from here whether the statement took effect.
+    #[error("the connection to the database was lost")]
+    ConnectionLost(#[source] sqlx::Error),
+    /// A statement of this transaction was dropped before it had ended: the transaction has been rolled back.
+    #[error("a statement of the transaction was dropped before it had ended: rolled back")]
+    Interrupted,
+    /// A statement of this transaction had failed, and the transaction with it, though its error was ignored: the
+    /// transaction has been rolled back.
+    #[error("a statement of the transaction had failed: rolled back")]
+    Failed(#[source] sqlx::Error),
+    /// The transaction is over: its closure has returned.
+    #[error("the transaction is over")]
+    Over,
+    /// The database, or its driver, answered an error.
+    #[error(transparent)]
+    Database(sqlx::Error),
+    /// The address means nothing.
+    #[error("expected the address of a database, {expected}")]
+    Address {
+        /// What was expected.
+        expected: &'static str,
+        /// What is wrong with it, if the driver says.
+        source: Option<sqlx::Error>,
+    },
+    /// A migration failed; nothing of it was kept.
+    #[error("the migrations of the database `{database}` failed: {what}")]
+    Migration {
+        /// The name of the database.
+        database: Arc<str>,
+        /// Which one, and how.
+        what: String,
+        /// What was wrong.
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+    /// The transaction's only connection is another kind of database.
+    #[error("the database is {found}, and not the one that was asked for")]
+    OtherBackend {
+        /// What it is.
+        found: Backend,
+    },
+}
+
+struct Limit(Option<Duration>);
+
+impl std::fmt::Display for Limit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Some(limit) => write!(f, "{limit:?}"),
+            None => f.write_str("the server's limit"),
+        }
+    }
+}
+
+impl Error {
+    /// The error of the driver that this one is about, if any.
+    ///
+    /// ```
+    /// # #[cfg(feature = "sqlite")]
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), logcontext_db::Error> {
+    /// use logcontext_db::Database;
+    ///
+    /// # let context = logcontext::LogContext::new("example");
+    /// # logcontext::FutureExt::in_context(async {
+    /// let db = Database::open("sqlite::memory:").await?;
+    /// let error = db.execute("typo", "SELEC 1", ()).await.unwrap_err();
+    /// assert!(error.driver().unwrap().to_string().contains("syntax error"));
+    /// # Ok(()) }, context).await }
+    /// # #[cfg(not(feature = "sqlite"))] fn main() {}
+    /// ```
+    pub fn driver(&self) -> Option<&sqlx::Error> {
+        match self {
+            Self::Database(error) | Self::ConnectionLost(error) | Self::Failed(error) => Some(error),
+            Self::Connect { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+
+    /// Does it say that a value must be unique and is not? What services most often look for.
+    pub fn is_unique_violation(&self) -> bool {
+        self.driver().and_then(sqlx::Error::as_database_error).is_some_and(|error| error.is_unique_violation())
+    }
+}
+
+/// What an error of the driver means for the connection, and for who would try again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// Another transaction was in the way: serialization failure, deadlock, SQLite busy.
+    Conflict,
+    /// The statement was cancelled: by a limit, or by us.
+    Cancelled,
+    /// The connection is of no more use.
+    Lost,
+    /// Anything else.
+    Other,
+}
+
+impl Class {
+    pub(crate) fn of(error: &sqlx::Error, backend: Backend) -> Self {
+        match error {
+            sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed | sqlx::Error::Tls(_) => Self::Lost,
+            sqlx::Error::Protocol(_) => Self::Lost,
+            sqlx::Error::Database(error) => {
+                let code = error.code().unwrap_or_default();
+                match backend {
+                    Backend::Sqlite => Self::of_sqlite(&code),
+                    Backend::Postgres => Self::of_postgres(&code),
+                }
+            }
+            _ => Self::Other,
+        }
+    }
+
+    fn of_sqlite(code: &str) -> Self {
+        // Extended codes say more in their upper bits.
+        match code.parse::<i32>().unwrap_or_default() & 0xff {
+            5 | 6 => Self::Conflict,
+            9 => Self::Cancelled,
+            _ => Self::Other,
+        }
+    }
+
+    fn of_postgres(code: &str) -> Self {
+        match code {
+            "40001" | "40P01" => Self::Conflict,
+            "57014" => Self::Cancelled,
+            "57P01" | "57P02" | "57P03" | "57P04" | "57P05" | "25P03" => Self::Lost,
+            code if code.starts_with("08") => Self::Lost,
+            _ => Self::Other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_tell_who_may_try_again_and_what_is_lost() {
+        for (code, class) in [("5", Class::Conflict), ("517", Class::Conflict), ("6", Class::Conflict)] {
+            assert_eq!(Class::of_sqlite(code), class, "{code}");
+        }
+        assert_eq!(Class::of_sqlite("9"), Class::Cancelled);
+        assert_eq!(Class::of_sqlite("2067"), Class::Other);
+        assert_eq!(Class::of_sqlite("nonsense"), Class::Other);
+        assert_eq!(Class::of_postgres("40001"), Class::Conflict);
+        assert_eq!(Class::of_postgres("40P01"), Class::Conflict);
+        assert_eq!(Class::of_postgres("57014"), Class::Cancelled);
+        assert_eq!(Class::of_postgres("57P01"), Class::Lost);
+        assert_eq!(Class::of_postgres("08006"), Class::Lost);
+        assert_eq!(Class::of_postgres("23505"), Class::Other);
+    }
+}

@@ -1,0 +1,96 @@
+//! Databases to test with, and runtimes.
+
+#![allow(dead_code, unused_macros, unused_imports, reason = "no test uses all of it")]
+
+use std::time::Duration;
+
+use logcontext::testing::Test;
+use logcontext::{FutureExt, LogContext};
+use logcontext_db::{Backend, Database, DatabaseBuilder};
+use logcontext_testservers::Postgres;
+use tempfile::TempDir;
+use tokio::runtime::{Builder, Runtime};
+
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A database of a test's own, empty, gone with it.
+pub(crate) struct Own {
+    pub(crate) url: String,
+    pub(crate) backend: Backend,
+    folder: Option<TempDir>,
+}
+
+impl Own {
+    /// In a file.
+    pub(crate) fn sqlite() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let url = format!("sqlite:{}?mode=rwc", folder.path().join("test.db").display());
+        Self { url, backend: Backend::Sqlite, folder: Some(folder) }
+    }
+
+    /// On the server of this test run.
+    pub(crate) fn postgres() -> Self {
+        let server = Postgres::shared().unwrap_or_else(|missing| panic!("{missing}"));
+        Self { url: server.fresh_database(), backend: Backend::Postgres, folder: None }
+    }
+
+    pub(crate) fn builder(&self) -> DatabaseBuilder {
+        Database::builder(&*self.url)
+    }
+}
+
+/// Both kinds of runtime.
+pub(crate) fn runtimes(test: &Test) -> [Runtime; 2] {
+    let mut workers = Builder::new_multi_thread();
+    workers.worker_threads(2);
+    [Builder::new_current_thread(), workers].map(|mut builder| {
+        builder
+            .enable_all()
+            .on_thread_start(test.thread_start())
+            .on_thread_park(logcontext::expect_sentinel)
+            .build()
+            .expect("a runtime")
+    })
+}
+
+/// Runs the test on both runtimes, each time on a database of its own, in a context of its own.
+pub(crate) fn run(own: fn() -> Own, test: impl AsyncFn(Own, Setting<'_>)) {
+    let kit = logcontext::testing::start();
+    for runtime in runtimes(&kit) {
+        let own = own();
+        let context = LogContext::builder("GET-1").supervisor(kit.supervisor()).start();
+        let setting = Setting { context: context.clone(), test: &kit };
+        runtime.block_on(test(own, setting).in_context(context));
+    }
+}
+
+/// What a test runs in.
+pub(crate) struct Setting<'a> {
+    pub(crate) context: LogContext,
+    pub(crate) test: &'a Test,
+}
+
+/// Tests that hold on both databases and both runtimes: `sqlite::name`, and `postgres::name`, which needs a server.
+///
+/// ```text
+/// on_both_databases! {
+///     async fn a_transaction_is_committed(own: Own, setting: Setting<'_>) { .. }
+/// }
+/// ```
+macro_rules! on_both_databases {
+    ($($(#[$attribute:meta])* async fn $name:ident($own:ident: Own, $setting:ident: Setting<'_>) $body:block)*) => {
+        mod sqlite {
+            use super::*;
+            $(#[test] $(#[$attribute])* fn $name() {
+                common::run(common::Own::sqlite, async |$own, $setting| $body);
+            })*
+        }
+        mod postgres {
+            use super::*;
+            $(#[test] #[ignore = "needs PostgreSQL: cargo xtask test"] $(#[$attribute])* fn $name() {
+                common::run(common::Own::postgres, async |$own, $setting| $body);
+            })*
+        }
+    };
+}
+pub(crate) use on_both_databases;
