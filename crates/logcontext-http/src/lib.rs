@@ -37,7 +37,7 @@
 //!
 //! # Features
 //! - `axum` (default): labels from the route that axum has matched, `LabelLayer`.
-//! - `server` (default): `serve`.
+//! - `server` (default): `serve`, `detach`, `upgraded`.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(feature = "server"), allow(rustdoc::broken_intra_doc_links, reason = "`serve` is a feature"))]
@@ -45,15 +45,33 @@
 mod access;
 mod connection;
 mod context;
+#[cfg(feature = "server")]
+mod detach;
 mod label;
+mod outgoing;
 mod request;
 #[cfg(feature = "server")]
 mod serve;
+pub mod server_timing;
+#[cfg(feature = "server")]
+mod upgrade;
 
 pub use connection::ConnectionInfo;
-pub use context::{ContextBody, ContextFuture, ContextLayer, ContextService};
+pub use context::{
+    ContextBody, ContextFuture, ContextLayer, ContextService, EmptyPanicResponse, PanicResponse,
+};
+#[cfg(feature = "server")]
+pub use detach::{Detached, detach};
 #[cfg(feature = "axum")]
 pub use label::{LabelLayer, LabelService};
+pub use outgoing::{TraceparentLayer, TraceparentService, trace_headers};
 pub use request::set_user;
 #[cfg(feature = "server")]
 pub use serve::{ServeOptions, Served, serve};
+#[cfg(feature = "server")]
+pub use upgrade::upgraded;
+
+/// The guide's examples are tests.
+#[cfg(all(doctest, feature = "axum", feature = "server"))]
+#[doc = include_str!("../../../docs/guide/http.md")]
+pub struct Guide;

@@ -233,53 +233,6 @@ fn tokio_stream<T>(
 }
 
 #[test]
-fn a_panic_does_not_lose_the_line_and_is_reported_once() {
-    let test = testing::start();
-    let app = Router::new().route("/", get(|| async { panic!("planned") as () }));
-    let line = line_of(&test, app, "GET /", "");
-    assert!(line.message.contains(" 0B 500! \"GET / HTTP/1.1\""), "{}", line.message);
-    assert_eq!((line.field("status"), line.field("outcome")), (None, Some("panicked")));
-    let errors = test.records_at(Level::ERROR);
-    assert_eq!(errors.len(), 1, "{errors:#?}");
-    assert_eq!(errors[0].field("error"), Some("planned"));
-}
-
-#[test]
-fn a_panic_before_there_is_a_future_and_one_in_the_body_do_not_lose_the_line() {
-    struct Panics;
-    impl http_body::Body for Panics {
-        type Data = Bytes;
-        type Error = Infallible;
-        fn poll_frame(
-            self: std::pin::Pin<&mut Self>,
-            _: &mut std::task::Context<'_>,
-        ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Infallible>>> {
-            panic!("planned")
-        }
-    }
-
-    let test = testing::start();
-    let service = tower::Layer::layer(
-        &ContextLayer::new(),
-        tower::service_fn(|request: http::Request<hyper::body::Incoming>| {
-            assert!(request.uri().path() != "/call", "planned");
-            async { Ok::<_, Infallible>(Response::new(Body::new(Panics))) }
-        }),
-    );
-    runtime(&test).block_on(async {
-        let server = Server::start(&test, service).await;
-        server.get("/call").await;
-        server.get("/body").await;
-        server.stop().await;
-    });
-    let lines = access_lines(&test);
-    assert_eq!(lines.len(), 2);
-    assert!(lines[0].message.contains(" 0B 500! \"GET /call HTTP/1.1\""), "{}", lines[0].message);
-    assert!(lines[1].message.contains(" 0B 200! \"GET /body HTTP/1.1\""), "{}", lines[1].message);
-    assert!(lines.iter().all(|line| line.field("outcome") == Some("panicked")), "{lines:#?}");
-}
-
-#[test]
 fn a_client_that_leaves_before_the_headers_leaves_no_time_of_sending() {
     let test = testing::start();
     let asked = Arc::new(Notify::new());
@@ -399,4 +352,61 @@ fn nothing_a_client_sends_breaks_the_line() {
     assert!(line.contains("\u{fffd}\\u{85}\\u{202e}\\\\ yyy"), "{line}");
     assert!(line.ends_with("y…\" [0 dbevts]") && line.len() < 600, "{line}");
     assert!(!line.contains(|c: char| c.is_control()), "{line}");
+}
+
+#[test]
+fn a_client_that_leaves_in_the_middle_of_its_own_request_is_no_error() {
+    for reset in [false, true] {
+        let test = testing::start();
+        let asked = Arc::new(Notify::new());
+        let handler = {
+            let asked = Arc::clone(&asked);
+            move |request: axum::extract::Request| async move {
+                asked.notify_one();
+                // What axum's extractors answer when they cannot read the body.
+                let body = axum::body::to_bytes(request.into_body(), 1_000).await;
+                body.map_err(|_| StatusCode::BAD_REQUEST)
+            }
+        };
+        let app = Router::new().route("/", put(handler)).layer(ContextLayer::new());
+        runtime(&test).block_on(async {
+            let server = Server::start(&test, app).await;
+            let mut client = server.connect().await;
+            client.send("PUT /", "content-length: 100\r\n").await;
+            tokio::io::AsyncWriteExt::write_all(&mut client.stream, b"a few").await.unwrap();
+            asked.notified().await;
+            if reset {
+                client.reset();
+            } else {
+                drop(client);
+            }
+            server.stop().await;
+        });
+        let line = access_line(&test);
+        assert!(line.message.contains(" 400! \"PUT / HTTP/1.1\""), "{}", line.message);
+        assert_eq!((line.field("outcome"), line.field("complete")), (Some("cancelled"), Some("false")));
+        assert!(test.records().iter().all(|record| record.level >= Level::INFO), "{:#?}", test.records());
+    }
+}
+
+#[test]
+fn of_a_client_that_closes_its_end_at_once_the_line_says_what_it_gets() {
+    let test = testing::start();
+    let app = Router::new().route("/", put(|body: Bytes| async move { body })).layer(ContextLayer::new());
+    runtime(&test).block_on(async {
+        let server = Server::start(&test, app).await;
+        for _ in 0..30 {
+            let before = access_lines(&test).len();
+            let mut client = server.connect().await;
+            let request = b"PUT / HTTP/1.1\r\nhost: test\r\ncontent-length: 5\r\n\r\nhello";
+            tokio::io::AsyncWriteExt::write_all(&mut client.stream, request).await.unwrap();
+            tokio::io::AsyncWriteExt::shutdown(&mut client.stream).await.unwrap();
+            let answered = client.rest().await.ends_with("\r\n\r\nhello");
+            // The HTTP library takes it for gone as soon as it sees that, which may be before anything else.
+            let lines = access_lines(&test);
+            let complete = lines[before..].iter().any(|line| line.field("complete") == Some("true"));
+            assert_eq!(complete, answered, "{:#?}", &lines[before..]);
+        }
+        server.stop().await;
+    });
 }

@@ -30,7 +30,7 @@ fn waiting(asked: &Arc<Notify>, go: &Arc<Notify>) -> Router {
 #[test]
 fn a_request_in_flight_is_answered_and_nobody_else_is_let_in() {
     let test = testing::start();
-    for runtime in runtimes(&test) {
+    for (runtime, one_thread) in runtimes(&test).into_iter().zip([true, false]) {
         let (asked, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         // A supervisor is shut down once.
         let supervisor = logcontext::Supervisor::new("draining");
@@ -53,10 +53,9 @@ fn a_request_in_flight_is_answered_and_nobody_else_is_let_in() {
             }
             go.notify_one();
             let response = client.rest().await;
-            assert!(
-                response.contains("connection: close\r\n") && response.ends_with("\r\n\r\ndone"),
-                "{response}"
-            );
+            assert!(response.ends_with("\r\n\r\ndone"), "{response}");
+            // On several, the answer may be on its way before its connection hears of the shutdown.
+            assert!(response.contains("connection: close\r\n") || !one_thread, "{response}");
             shutdown.await.unwrap();
             assert_eq!(served.await.unwrap().unwrap().aborted, 0);
         });

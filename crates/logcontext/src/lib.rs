@@ -47,6 +47,7 @@ pub mod source;
 mod stuck;
 mod supervisor;
 mod sync;
+mod trace;
 mod usage;
 
 #[cfg(all(doctest, feature = "tokio"))]
@@ -66,6 +67,8 @@ pub mod watch;
 pub use books::{Books, after_fork, books};
 pub use callback::{preserve_fn, preserve_mut, preserve_once, preserve_ref};
 pub use context::{ContextBuilder, LogContext};
+#[doc(hidden)]
+pub use current::carried;
 pub use current::{Entered, current_context, expect_sentinel, set_current_context};
 pub use driver::DriverThread;
 pub use future::{FutureExt, InContext};
@@ -73,10 +76,11 @@ pub use kind::{ContextKind, Ending};
 pub use ledger::LabelTotals;
 pub use measure::{measure, measure_sync};
 pub use outcome::Outcome;
-pub use panics::report_panic;
+pub use panics::{Panic, catch_panic, report_panic};
 pub use request::Request;
 pub use stuck::SlowPolls;
 pub use supervisor::Supervisor;
+pub use trace::{InvalidTraceparent, TraceContext};
 pub use usage::{Counter, EVT_DB_FETCH_COUNT, ResourceUsage};
 
 #[cfg(feature = "tokio")]

@@ -4,7 +4,8 @@
 use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::Cell;
-use std::panic::{Location, PanicHookInfo};
+use std::fmt;
+use std::panic::{AssertUnwindSafe, Location, PanicHookInfo, catch_unwind, resume_unwind};
 use std::time::Duration;
 
 use crate::clock;
@@ -71,6 +72,97 @@ pub fn report_panic(info: &PanicHookInfo<'_>) {
         "panicked: {}",
         message(info.payload()),
     );
+}
+
+/// Runs `f` and catches its panic, for layers that answer for others' code. Whoever catches one sees to it that
+/// it is reported, once: with [`Panic::report`], or by passing it on with [`Panic::resume`].
+///
+/// ```
+/// use logcontext::catch_panic;
+///
+/// assert_eq!(catch_panic(|| 17).unwrap(), 17);
+/// let panic = catch_panic(|| { if true { panic!("no") } }).unwrap_err();
+/// assert_eq!(panic.message(), "no");
+/// ```
+///
+/// # Errors
+/// The panic, if there was one.
+#[inline]
+pub fn catch_panic<R>(f: impl FnOnce() -> R) -> Result<R, Panic> {
+    // What came before is somebody else's.
+    let before = REPORTED.replace(false);
+    let result = catch_unwind(AssertUnwindSafe(f));
+    let reported = REPORTED.replace(before);
+    result.map_err(|payload| Panic { payload, reported })
+}
+
+/// A panic that was caught: see [`catch_panic`].
+pub struct Panic {
+    payload: Box<dyn Any + Send>,
+    reported: bool,
+}
+
+impl Panic {
+    /// What it says. It may be anything, from anywhere: nothing to show to clients.
+    pub fn message(&self) -> &str {
+        message(&*self.payload)
+    }
+
+    /// Has it been logged, by a panic hook that calls [`report_panic`] or by [`report`](Self::report)?
+    pub fn is_reported(&self) -> bool {
+        self.reported
+    }
+
+    /// Logs it at error level, in the current context, if nobody has done so yet.
+    ///
+    /// ```
+    /// use logcontext::{LogContext, catch_panic, testing};
+    ///
+    /// let test = testing::start();
+    /// LogContext::new("GET-17").scope(|| {
+    ///     let mut panic = catch_panic(|| { if true { panic!("no") } }).unwrap_err();
+    ///     panic.report();
+    ///     panic.report();
+    /// });
+    /// let records = test.records();
+    /// assert_eq!(records.len(), 1);
+    /// assert_eq!((records[0].context.name(), &*records[0].message), ("GET-17", "panicked: no"));
+    /// ```
+    pub fn report(&mut self) {
+        if std::mem::replace(&mut self.reported, true) {
+            return;
+        }
+        let context = meter::current();
+        let cpu = context.usage().cpu();
+        tracing::error!(
+            target: "logcontext::panic",
+            name = (!context.is_sentinel()).then(|| context.name()),
+            cpu = cpu.as_ref().map(tracing::field::debug),
+            started_by = context.started_by(),
+            "panicked: {}",
+            self.message(),
+        );
+    }
+
+    /// Goes on with it. Who catches it next within the library knows whether it has been reported.
+    ///
+    /// # Panics
+    /// With this panic.
+    pub fn resume(self) -> ! {
+        if self.reported {
+            REPORTED.set(true);
+        }
+        resume_unwind(self.payload)
+    }
+}
+
+impl fmt::Debug for Panic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Panic")
+            .field("message", &self.message())
+            .field("reported", &self.reported)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The message of a panic.

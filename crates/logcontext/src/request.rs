@@ -1,7 +1,10 @@
 //! The request that a context stands for: an explicit, typed attribute.
 
+use std::borrow::Cow;
 use std::fmt;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
+
+use crate::trace::TraceContext;
 
 /// One request, as every log record of its context shows it. Synapse calls it `ContextRequest`.
 ///
@@ -17,21 +20,23 @@ use std::sync::OnceLock;
 #[derive(Default)]
 #[doc(alias = "ContextRequest")]
 pub struct Request {
-    method: Box<str>,
+    method: Cow<'static, str>,
     path: Box<str>,
     id: Option<Box<str>>,
-    client: Option<Box<str>>,
-    protocol: Option<Box<str>>,
+    client: Option<Arc<str>>,
+    protocol: Option<Cow<'static, str>>,
     user_agent: Option<Box<str>>,
     trace_id: Option<Box<str>>,
+    span: Option<TraceContext>,
     user: OnceLock<Box<str>>,
 }
 
 macro_rules! attribute {
-    ($(#[$doc:meta])* $name:ident) => {
+    ($(#[$doc:meta])* $name:ident: $type:ty) => {
         $(#[$doc])*
         #[must_use]
-        pub fn $name(mut self, $name: impl Into<Box<str>>) -> Self {
+        #[inline]
+        pub fn $name(mut self, $name: impl Into<$type>) -> Self {
             self.$name = Some($name.into());
             self
         }
@@ -40,30 +45,51 @@ macro_rules! attribute {
 
 impl Request {
     /// A request with its method and its path, the path as it may be logged.
-    pub fn new(method: impl Into<Box<str>>, path: impl Into<Box<str>>) -> Self {
+    pub fn new(method: impl Into<Cow<'static, str>>, path: impl Into<Box<str>>) -> Self {
         Self { method: method.into(), path: path.into(), ..Self::default() }
     }
 
     attribute!(
         /// The id to find it by; the name of its context if there is none.
-        id
+        id: Box<str>
     );
     attribute!(
         /// The client's address.
-        client
+        client: Arc<str>
     );
     attribute!(
         /// The protocol and its version, such as `HTTP/1.1`.
-        protocol
+        protocol: Cow<'static, str>
     );
     attribute!(
         /// What the client calls itself.
-        user_agent
+        user_agent: Box<str>
     );
     attribute!(
-        /// The id of the trace that it belongs to.
-        trace_id
+        /// The id of the trace that it belongs to, where nothing more is known of it.
+        trace_id: Box<str>
     );
+
+    /// Its place in the trace that it belongs to: a span of its own there. Calls that are made for it carry the
+    /// trace on.
+    ///
+    /// ```
+    /// use logcontext::{Request, TraceContext};
+    ///
+    /// # fn main() -> Result<(), logcontext::InvalidTraceparent> {
+    /// let caller = TraceContext::parse("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")?;
+    /// let request = Request::new("GET", "/").trace_context(caller.child());
+    /// assert_eq!(request.trace(), Some("0af7651916cd43dd8448eb211c80319c"));
+    /// assert_ne!(request.span().unwrap().span_id(), caller.span_id());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    #[inline]
+    pub fn trace_context(mut self, span: TraceContext) -> Self {
+        self.span = Some(span);
+        self
+    }
 
     /// Who makes the request, once that is known. Answers whether this was the first to say so; later ones
     /// change nothing.
@@ -105,7 +131,12 @@ impl Request {
 
     /// The id of the trace it belongs to.
     pub fn trace(&self) -> Option<&str> {
-        self.trace_id.as_deref()
+        self.span.as_ref().map(TraceContext::trace_id).or(self.trace_id.as_deref())
+    }
+
+    /// Its own span in the trace it belongs to.
+    pub fn span(&self) -> Option<&TraceContext> {
+        self.span.as_ref()
     }
 
     /// Who makes the request, if that is known by now.

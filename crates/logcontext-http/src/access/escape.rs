@@ -3,14 +3,14 @@
 use std::fmt::{self, Display, Formatter, Write};
 
 /// Text that ends neither the field it stands in nor the line, and does not paint the terminal.
-pub(super) struct Escaped<'a> {
+pub(crate) struct Escaped<'a> {
     text: &'a str,
     end: char,
 }
 
 impl<'a> Escaped<'a> {
     /// The text in a field that ends with this character; a dash if there is none.
-    pub(super) fn or_dash(text: Option<&'a str>, end: char) -> Self {
+    pub(crate) fn or_dash(text: Option<&'a str>, end: char) -> Self {
         Self { text: text.filter(|text| !text.is_empty()).unwrap_or("-"), end }
     }
 

@@ -11,6 +11,8 @@ use tracing::{Level, field};
 
 use line::{Code, Line, Tag};
 
+pub(crate) use escape::Escaped;
+
 /// What there is to say about a request that is over.
 pub(crate) struct Facts<'a> {
     pub(crate) context: &'a LogContext,

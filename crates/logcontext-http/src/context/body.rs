@@ -1,11 +1,10 @@
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Buf;
 use futures_core::Stream;
 use http_body::{Body, Frame, SizeHint};
-use logcontext::{FutureExt, InContext};
+use logcontext::{FutureExt, InContext, catch_panic};
 use pin_project_lite::pin_project;
 
 use crate::context::{End, Exchange};
@@ -23,10 +22,10 @@ pin_project! {
 
 impl<B: Body> ContextBody<B> {
     pub(crate) fn wrap(response: http::Response<B>, mut exchange: Exchange) -> http::Response<Self> {
-        let (parts, body) = response.into_parts();
+        let (mut parts, body) = response.into_parts();
         let size = body.size_hint();
         let ended = body.is_end_stream();
-        exchange.responds(&parts, &size);
+        exchange.responds(&mut parts, &size);
         let frames = Frames { body }.in_context(exchange.context().clone());
         let body = if ended {
             drop(frames);
@@ -36,6 +35,15 @@ impl<B: Body> ContextBody<B> {
             Self { frames: Some(frames), exchange: Some(exchange), size }
         };
         http::Response::from_parts(parts, body)
+    }
+
+    /// A response that has no body.
+    pub(crate) fn empty(response: http::Response<()>, mut exchange: Exchange) -> http::Response<Self> {
+        let (mut parts, ()) = response.into_parts();
+        let size = SizeHint::with_exact(0);
+        exchange.responds(&mut parts, &size);
+        exchange.end(End::Complete);
+        http::Response::from_parts(parts, Self { frames: None, exchange: None, size })
     }
 }
 
@@ -49,7 +57,7 @@ impl<B: Body> Body for ContextBody<B> {
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let mut this = self.project();
         let Some(frames) = this.frames.as_mut().as_pin_mut() else { return Poll::Ready(None) };
-        let (frame, end) = match catch_unwind(AssertUnwindSafe(|| frames.poll_next(cx))) {
+        let (frame, end) = match catch_panic(|| frames.poll_next(cx)) {
             Ok(Poll::Pending) => return Poll::Pending,
             Ok(Poll::Ready(None)) => (None, Some(End::Complete)),
             Ok(Poll::Ready(Some(next))) => {
@@ -65,12 +73,16 @@ impl<B: Body> Body for ContextBody<B> {
                 };
                 (Some(next.frame), end)
             }
-            Err(payload) => {
-                let _ = catch_unwind(AssertUnwindSafe(|| this.frames.set(None)));
-                if let Some(mut exchange) = this.exchange.take() {
-                    exchange.end(End::Panicked);
+            Err(mut panic) => {
+                if let Some(exchange) = this.exchange.as_mut() {
+                    exchange.panicked(&mut panic);
                 }
-                resume_unwind(payload)
+                let _ = catch_panic(|| this.frames.set(None));
+                if let Some(mut exchange) = this.exchange.take() {
+                    exchange.end(End::Left);
+                }
+                // The headers are on their way: all that is left is to break the connection off.
+                panic.resume()
             }
         };
         if let Some(end) = end {

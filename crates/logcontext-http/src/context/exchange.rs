@@ -3,11 +3,11 @@ use std::time::Duration;
 
 use http::{Method, StatusCode, header};
 use http_body::SizeHint;
-use logcontext::{ContextKind, Ending, LogContext, current_context};
+use logcontext::{ContextKind, Ending, LogContext, Panic, current_context};
 
 use crate::access;
-use crate::connection::ConnectionInfo;
-use crate::context::Config;
+use crate::connection::{ClosedByClient, ConnectionInfo};
+use crate::context::{Config, headers};
 use crate::{label, request};
 
 /// One request and its response, from beginning to end: owned by the handler's future, then by the body.
@@ -18,9 +18,12 @@ pub(crate) struct Exchange {
     connection: LogContext,
     config: Arc<Config>,
     port: Option<u16>,
+    closed: Option<ClosedByClient>,
     quiet: bool,
     is_head: bool,
     labelled: bool,
+    shows_timing: bool,
+    panicked: bool,
     response: Option<Response>,
     over: bool,
 }
@@ -33,6 +36,9 @@ struct Response {
     /// Bytes of the body, if known beforehand.
     expected: Option<u64>,
     bytes: u64,
+    /// Nobody is there to get it: the client has left while it was sending its request. The handler, whom the
+    /// server tells of that as an error in the request's body, answers all the same.
+    to_nobody: bool,
 }
 
 /// How an exchange comes to its end.
@@ -42,19 +48,18 @@ pub(crate) enum End {
     Complete,
     /// The service, or its body, answered an error instead.
     Failed,
-    /// One of them panicked.
-    Panicked,
     /// Nobody wanted the rest.
     Left,
 }
 
 impl Exchange {
     pub(crate) fn start<B>(request: &http::Request<B>, config: &Arc<Config>) -> Self {
-        let context = request::context(request, &config.supervisor);
+        let context = request::context(request, config);
         let label = label::of_matched(request.method(), request.extensions());
         let labelled = label.is_some_and(|label| context.set_label(&label));
         let path = request.uri().path();
         let connection = current_context();
+        let info = request.extensions().get::<ConnectionInfo>();
         Self {
             context,
             connection: if connection.kind() == ContextKind::Connection {
@@ -62,12 +67,15 @@ impl Exchange {
             } else {
                 LogContext::sentinel()
             },
-            port: request.extensions().get::<ConnectionInfo>().map(|info| info.local.port()),
+            port: info.map(|info| info.local.port()),
+            closed: info.map(|info| info.closed().clone()),
             quiet: request.method() == Method::OPTIONS
                 || config.quiet_paths.iter().any(|quiet| **quiet == *path),
             is_head: request.method() == Method::HEAD,
             config: Arc::clone(config),
             labelled,
+            shows_timing: false,
+            panicked: false,
             response: None,
             over: false,
         }
@@ -77,8 +85,22 @@ impl Exchange {
         &self.context
     }
 
+    /// The request on its way to the service: whoever asks may have to be looked at.
+    pub(crate) fn receives<B>(&mut self, request: http::Request<B>) -> http::Request<B> {
+        let Some(may_see) = &self.config.server_timing else { return request };
+        let (parts, body) = request.into_parts();
+        self.shows_timing = may_see(&parts);
+        http::Request::from_parts(parts, body)
+    }
+
+    /// The handler, or the body, panicked: reported here, unless a panic hook has done so.
+    pub(crate) fn panicked(&mut self, panic: &mut Panic) {
+        self.panicked = true;
+        self.context.scope(|| panic.report());
+    }
+
     /// There is a response now.
-    pub(crate) fn responds(&mut self, parts: &http::response::Parts, size: &SizeHint) {
+    pub(crate) fn responds(&mut self, parts: &mut http::response::Parts, size: &SizeHint) {
         let without_body = self.is_head
             || parts.status.is_informational()
             || parts.status == StatusCode::NO_CONTENT
@@ -88,8 +110,13 @@ impl Exchange {
         } else {
             size.exact().or_else(|| parts.headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok())
         };
-        self.response =
-            Some(Response { status: parts.status, at: self.context.elapsed(), expected, bytes: 0 });
+        let at = self.context.elapsed();
+        headers::add(&mut parts.headers, &self.config, &self.context);
+        if self.shows_timing {
+            headers::add_timing(&mut parts.headers, &self.context, at);
+        }
+        let to_nobody = self.closed.as_ref().is_some_and(ClosedByClient::is_set);
+        self.response = Some(Response { status: parts.status, at, expected, bytes: 0, to_nobody });
     }
 
     /// So many bytes of the body were handed to the server.
@@ -104,6 +131,8 @@ impl Exchange {
         if std::mem::replace(&mut self.over, true) {
             return;
         }
+        let to_nobody = self.response.as_ref().is_some_and(|response| response.to_nobody);
+        let end = if to_nobody && end == End::Complete { End::Left } else { end };
         if !self.labelled && self.context.label().is_none() {
             let method = self.context.request().map_or("", |request| request.method());
             self.context.set_label(&label::label(method, label::UNMATCHED));
@@ -127,7 +156,7 @@ impl Exchange {
     fn ending(&self, end: End) -> Ending {
         let failed = self.response.as_ref().is_some_and(|response| response.status.is_server_error());
         match end {
-            End::Panicked => Ending::Panicked,
+            _ if self.panicked => Ending::Panicked,
             End::Failed => Ending::Failed,
             End::Complete | End::Left if failed => Ending::Failed,
             End::Complete => Ending::Ok,
@@ -138,6 +167,11 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
+        if self.over {
+            return;
+        }
+        // The handler's, when it was dropped.
+        self.panicked |= std::thread::panicking();
         // A server that has got all bytes it expects, or expects none, does not ask for the end of the body.
         let sent_all =
             |response: &Response| response.expected.is_some_and(|expected| response.bytes >= expected);

@@ -1,34 +1,35 @@
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http_body::Body;
-use logcontext::FutureExt;
+use logcontext::{FutureExt, catch_panic};
 use tower_service::Service;
 
-use crate::context::{Config, ContextBody, ContextFuture, End, Exchange};
+use crate::context::{Config, ContextBody, ContextFuture, EmptyPanicResponse, Exchange, PanicResponse};
 
 /// A service behind a [`ContextLayer`](crate::ContextLayer).
 #[derive(Clone, Debug)]
-pub struct ContextService<S> {
+pub struct ContextService<S, P = EmptyPanicResponse> {
     inner: S,
     config: Arc<Config>,
+    panics: P,
 }
 
-impl<S> ContextService<S> {
-    pub(crate) fn new(inner: S, config: Arc<Config>) -> Self {
-        Self { inner, config }
+impl<S, P> ContextService<S, P> {
+    pub(crate) fn new(inner: S, config: Arc<Config>, panics: P) -> Self {
+        Self { inner, config, panics }
     }
 }
 
-impl<S, B, R> Service<http::Request<B>> for ContextService<S>
+impl<S, P, B, R> Service<http::Request<B>> for ContextService<S, P>
 where
     S: Service<http::Request<B>, Response = http::Response<R>>,
+    P: PanicResponse<R>,
     R: Body,
 {
     type Response = http::Response<ContextBody<R>>;
     type Error = S::Error;
-    type Future = ContextFuture<S::Future>;
+    type Future = ContextFuture<S::Future, P>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -38,12 +39,13 @@ where
         let mut exchange = Exchange::start(&request, &self.config);
         let context = exchange.context().clone();
         let inner = &mut self.inner;
-        match catch_unwind(AssertUnwindSafe(|| context.scope(|| inner.call(request)))) {
-            Ok(future) => ContextFuture::new(future.in_context(context), exchange),
-            Err(payload) => {
-                exchange.end(End::Panicked);
-                resume_unwind(payload)
-            }
-        }
+        let called = catch_panic(|| {
+            context.scope(|| {
+                let request = exchange.receives(request);
+                inner.call(request)
+            })
+        });
+        let handler = called.map(|future| future.in_context(context));
+        ContextFuture::new(handler, exchange, self.panics.clone())
     }
 }

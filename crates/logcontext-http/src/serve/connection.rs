@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tower_service::Service;
 
+use super::stream::Stream;
 use super::{Finish, Server};
 use crate::connection::ConnectionInfo;
 
@@ -102,6 +103,7 @@ pub(super) async fn drive<S, B>(
     // Responses are written whole: waiting for more to send would only delay them.
     let _ = stream.set_nodelay(true);
     let info = connection.info.clone();
+    let stream = Stream::new(stream, info.closed().clone());
     let service = TowerToHyperService::new(service);
     let service = service_fn(move |mut request: http::Request<Incoming>| {
         request.extensions_mut().insert(info.clone());

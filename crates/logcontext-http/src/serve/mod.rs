@@ -3,6 +3,7 @@
 mod accept;
 mod connection;
 mod options;
+mod stream;
 
 use std::error::Error;
 use std::io;

@@ -71,7 +71,7 @@ impl ServeOptions {
     }
 
     /// How many connections may be open at a time, at least one; no limit if nobody says. Others wait until they
-    /// are accepted.
+    /// are accepted. One that was upgraded does not count any more.
     #[must_use]
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.max_connections = Some(connections);

@@ -1,12 +1,19 @@
 //! The request as its context knows it: what the client sent, cut to a length that logs can bear.
 
+mod id;
+mod trace;
+
 use std::borrow::Cow;
 use std::fmt::Write;
 
-use http::{Version, header};
-use logcontext::{ContextKind, LogContext, Request, Supervisor, current_context};
+use http::{Method, Version, header};
+use logcontext::{ContextKind, LogContext, Panic, Request, catch_panic, current_context};
 
 use crate::connection::ConnectionInfo;
+use crate::context::Config;
+use id::Received;
+
+pub(crate) use trace::{TRACEPARENT, TRACESTATE};
 
 const METHOD: usize = 24;
 const PATH: usize = 1_024;
@@ -32,24 +39,91 @@ pub fn set_user(user: impl Into<Box<str>>) -> bool {
 }
 
 /// A context for this request, named after its method: `GET-17`.
-pub(crate) fn context<B>(request: &http::Request<B>, supervisor: &Supervisor) -> LogContext {
-    let method = cut(request.method().as_str(), METHOD);
+pub(crate) fn context<B>(request: &http::Request<B>, config: &Config) -> LogContext {
+    let method = method(request.method());
     let mut name = String::with_capacity(method.len() + 8);
-    let _ = write!(name, "{method}-{}", supervisor.next_request());
-    supervisor.context(name).kind(ContextKind::Request).request(describe(request, &method)).start()
+    let _ = write!(name, "{method}-{}", config.supervisor.next_request());
+    let mut refused = None;
+    let mut described = describe(request, method, config);
+    if let Some(header) = &config.request_id {
+        described = match id::received(request.headers(), header) {
+            Received::Id(id) => described.with(|request| request.id(id)),
+            // The name will do, but for methods that clients make up.
+            Received::Nothing if id::is_valid(&name) => described,
+            Received::Nothing => described.with(with_id_of_trace),
+            Received::Refused(value) => {
+                refused = Some((header, value));
+                if id::is_valid(&name) { described } else { described.with(with_id_of_trace) }
+            }
+        };
+    }
+    let context =
+        config.supervisor.context(name).kind(ContextKind::Request).request(described.request).start();
+    if let Some((header, value)) = refused {
+        context.scope(|| id::note_refused(header, value));
+    }
+    if let Some(mut panic) = described.panic {
+        context.scope(|| panic.report());
+    }
+    context
 }
 
-fn describe<B>(request: &http::Request<B>, method: &str) -> Request {
-    // Without its query: that is where secrets are.
-    let mut described =
-        Request::new(method, cut(request.uri().path(), PATH)).protocol(protocol(request.version()));
+struct Described {
+    request: Request,
+    /// The hook that redacts the path panicked.
+    panic: Option<Panic>,
+}
+
+impl Described {
+    fn with(self, f: impl FnOnce(Request) -> Request) -> Self {
+        Self { request: f(self.request), panic: self.panic }
+    }
+}
+
+fn with_id_of_trace(request: Request) -> Request {
+    match request.trace().map(str::to_owned) {
+        Some(id) => request.id(id),
+        None => request,
+    }
+}
+
+fn describe<B>(request: &http::Request<B>, method: Cow<'static, str>, config: &Config) -> Described {
+    let uri = request.uri();
+    let redacted = match &config.redact {
+        // Without its query: that is where secrets are.
+        None => Ok(Cow::Borrowed(uri.path())),
+        Some(redact) => catch_panic(|| redact(uri.path(), uri.query())),
+    };
+    let (path, panic) = match redacted {
+        Ok(path) => (path, None),
+        // Nobody has said what of it may be shown.
+        Err(panic) => (Cow::Borrowed(""), Some(panic)),
+    };
+    let mut described = Request::new(method, cut(&path, PATH))
+        .protocol(protocol(request.version()))
+        .trace_context(trace::span(request.headers(), config.traces));
     if let Some(connection) = request.extensions().get::<ConnectionInfo>() {
         described = described.client(connection.client());
     }
     if let Some(agent) = request.headers().get(header::USER_AGENT) {
         described = described.user_agent(cut(&String::from_utf8_lossy(agent.as_bytes()), USER_AGENT));
     }
-    described
+    Described { request: described, panic }
+}
+
+/// Nearly all are known, and need no memory of their own.
+fn method(method: &Method) -> Cow<'static, str> {
+    let known = match *method {
+        Method::GET => "GET",
+        Method::PUT => "PUT",
+        Method::POST => "POST",
+        Method::HEAD => "HEAD",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => return cut(method.as_str(), METHOD).into_owned().into(),
+    };
+    known.into()
 }
 
 fn protocol(version: Version) -> &'static str {
@@ -78,6 +152,8 @@ fn cut(text: &str, limit: usize) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
+    use logcontext::Supervisor;
+
     use super::*;
 
     #[test]
@@ -90,17 +166,17 @@ mod tests {
 
     #[test]
     fn an_overlong_method_makes_a_short_name() {
-        let supervisor = Supervisor::new("test");
+        let config = Config { supervisor: Supervisor::new("test"), ..Config::new() };
         let method = "M".repeat(5_000);
         let request = http::Request::builder().method(&*method).body(()).unwrap();
-        let context = context(&request, &supervisor);
+        let context = context(&request, &config);
         assert!(context.name().len() < 40, "{context}");
         assert!(context.name().ends_with("…-1"), "{context}");
     }
 
     #[test]
     fn a_context_knows_what_the_client_sent_but_not_the_query() {
-        let supervisor = Supervisor::new("test");
+        let config = Config { supervisor: Supervisor::new("test"), ..Config::new() };
         let request = http::Request::put("/presence/alice?access_token=secret")
             .header(header::USER_AGENT, http::HeaderValue::from_bytes(b"curl/8 \xff").unwrap())
             .extension(ConnectionInfo::new(
@@ -109,7 +185,7 @@ mod tests {
             ))
             .body(())
             .unwrap();
-        let context = context(&request, &supervisor);
+        let context = context(&request, &config);
         assert_eq!(context.name(), "PUT-1");
         assert_eq!(context.kind(), ContextKind::Request);
         let request = context.request().unwrap();

@@ -1,0 +1,35 @@
+//! Who may see what a response has cost: for [`ContextLayer::server_timing`](crate::ContextLayer::server_timing).
+
+use http::request::Parts;
+
+use crate::connection::ConnectionInfo;
+
+/// Everybody: for development, and for services that nobody reaches from outside. How long the database took
+/// tells strangers whether something exists.
+pub fn always(_: &Parts) -> bool {
+    true
+}
+
+/// Clients on the same machine, as far as their [`ConnectionInfo`] says. Behind a proxy on the same machine, that
+/// is everybody.
+///
+/// ```
+/// use logcontext_http::{ConnectionInfo, server_timing};
+///
+/// # fn main() -> Result<(), std::net::AddrParseError> {
+/// let from = |client: &str| {
+///     let connection = ConnectionInfo::new(client.parse()?, "127.0.0.1:8008".parse()?);
+///     let request = http::Request::new(()).into_parts().0;
+///     let mut parts = request;
+///     parts.extensions.insert(connection);
+///     Ok(parts)
+/// };
+/// assert!(server_timing::loopback_clients(&from("127.0.0.1:50123")?));
+/// assert!(!server_timing::loopback_clients(&from("192.0.2.7:50123")?));
+/// # Ok(())
+/// # }
+/// ```
+pub fn loopback_clients(request: &Parts) -> bool {
+    let connection = request.extensions.get::<ConnectionInfo>();
+    connection.is_some_and(|connection| connection.peer.ip().to_canonical().is_loopback())
+}
