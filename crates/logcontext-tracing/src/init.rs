@@ -12,6 +12,7 @@ use tracing_subscriber::{Layer, Registry};
 use crate::filter::{self, FilterError};
 use crate::guard::LogGuard;
 use crate::layer::LogLayer;
+use crate::spans::{ContextSpans, Gate};
 use crate::writer::{LogTarget, WhenFull, WriterOptions};
 use crate::{JsonFormat, TextFormat};
 
@@ -63,6 +64,7 @@ pub fn builder() -> Builder {
         target: LogTarget::stderr(),
         options: WriterOptions::default(),
         panic_hook: true,
+        spans: None,
     }
 }
 
@@ -76,6 +78,7 @@ pub struct Builder {
     target: LogTarget,
     options: WriterOptions,
     panic_hook: bool,
+    spans: Option<ContextSpans>,
 }
 
 impl Builder {
@@ -155,15 +158,46 @@ impl Builder {
         self
     }
 
+    /// Contexts ride on spans: see [`ContextSpans`]. Spans that may become contexts pass the filter, whatever it says
+    /// of them; what is logged stays what it was.
+    ///
+    /// ```
+    /// use logcontext_tracing::ContextSpans;
+    ///
+    /// let lines = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    /// # struct Lines(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+    /// # impl std::io::Write for Lines {
+    /// #     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> { self.0.lock().unwrap().write(bytes) }
+    /// #     fn flush(&mut self) -> std::io::Result<()> { Ok(()) }
+    /// # }
+    /// # let writer = Lines(lines.clone());
+    /// let log = logcontext_tracing::builder()
+    ///     .json()
+    ///     .writer(writer)
+    ///     .contexts_on_spans(ContextSpans::new())
+    ///     .init()?;
+    /// tracing::debug_span!("request", method = "GET", path = "/").in_scope(|| tracing::info!("hello"));
+    /// drop(log);
+    /// let line = String::from_utf8(lines.lock().unwrap().clone()).unwrap();
+    /// assert!(line.contains(r#""message":"hello","context":"GET-1","request_id":"GET-1","method":"GET""#), "{line}");
+    /// # Ok::<(), logcontext_tracing::InitError>(())
+    /// ```
+    pub fn contexts_on_spans(mut self, spans: ContextSpans) -> Self {
+        self.spans = Some(spans);
+        self
+    }
+
     /// Starts the log, for the whole process.
     ///
     /// # Errors
     /// If the target cannot be opened, or something else takes the process's log records already.
     pub fn init(self) -> Result<LogGuard, InitError> {
         let panic_hook = self.panic_hook;
+        // What comes from `log` is no span.
+        let level = Layer::<Registry>::max_level_hint(&self.filter).unwrap_or(LevelFilter::TRACE);
         let (dispatch, guard) = self.build()?;
         tracing::dispatcher::set_global_default(dispatch).map_err(|_| InitError::Tracing)?;
-        LogTracer::init_with_filter(LevelFilter::current().as_log()).map_err(|_| InitError::Log)?;
+        LogTracer::init_with_filter(level.as_log()).map_err(|_| InitError::Log)?;
         Ok(if panic_hook { guard.with_panic_hook() } else { guard })
     }
 
@@ -180,26 +214,32 @@ impl Builder {
     /// # Ok::<(), logcontext_tracing::InitError>(())
     /// ```
     pub fn build(self) -> Result<(Dispatch, LogGuard), InitError> {
-        let Self { json, locations, filter, target, options, .. } = self;
+        let Self { json, locations, filter, target, options, spans, .. } = self;
         let options = if json { options.json_notes() } else { options };
         let name = target.name().to_owned();
         let writer = options.start(target).map_err(|error| InitError::Target(name, error))?;
         let guard = writer.guard();
         let dispatch = if json {
-            subscriber(filter, LogLayer::new(JsonFormat::new().locations(locations), writer))
+            subscriber(filter, spans, LogLayer::new(JsonFormat::new().locations(locations), writer))
         } else {
-            subscriber(filter, LogLayer::new(TextFormat::new().locations(locations), writer))
+            subscriber(filter, spans, LogLayer::new(TextFormat::new().locations(locations), writer))
         };
         Ok((dispatch, guard))
     }
 }
 
-fn subscriber<L>(filter: Targets, layer: L) -> Dispatch
+fn subscriber<L>(filter: Targets, spans: Option<ContextSpans>, layer: L) -> Dispatch
 where
-    L: Layer<Layered<Targets, Registry>> + Send + Sync,
+    L: Layer<Layered<Gate, Registry>> + Layer<Layered<ContextSpans, Layered<Gate, Registry>>> + Send + Sync,
 {
     // One filter in front of all, not of the layer: what it refuses costs a load and a branch.
-    Dispatch::new(tracing_subscriber::registry().with(filter).with(layer))
+    match spans {
+        None => Dispatch::new(tracing_subscriber::registry().with(Gate::from(filter)).with(layer)),
+        Some(spans) => {
+            let gate = spans.gate(filter);
+            Dispatch::new(tracing_subscriber::registry().with(gate).with(spans).with(layer))
+        }
+    }
 }
 
 /// Why a log could not be started.

@@ -20,8 +20,8 @@
 //! Who puts together a subscriber of their own takes a [`LogLayer`] and a [`LogWriter`], or gives a format to
 //! `tracing_subscriber::fmt::layer().event_format(..)`. Other layers work beside them.
 //!
-//! A record tells the context that its thread is in: it is set by `logcontext`'s combinators, and `tracing`'s
-//! spans play no part in it.
+//! A record tells the context that its thread is in: it is set by `logcontext`'s combinators. Where a service uses
+//! `tracing`'s spans already, [`ContextSpans`] lets contexts ride on them.
 
 mod encode;
 mod escape;
@@ -32,6 +32,7 @@ mod init;
 mod json;
 mod layer;
 mod line;
+mod spans;
 mod text;
 mod time;
 mod writer;
@@ -42,6 +43,7 @@ pub use guard::LogGuard;
 pub use init::{Builder, InitError, builder, init};
 pub use json::JsonFormat;
 pub use layer::LogLayer;
+pub use spans::{ContextSpans, SpanField};
 pub use text::TextFormat;
 pub use writer::{LogTarget, LogWriter, RecordWriter, WhenFull, WriterOptions};
 
@@ -49,3 +51,8 @@ pub use writer::{LogTarget, LogWriter, RecordWriter, WhenFull, WriterOptions};
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 pub struct Readme;
+
+/// And the guide's.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guide/tracing.md")]
+pub struct Guide;
