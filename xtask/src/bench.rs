@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::{ExitCode, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::ValueEnum;
 use serde_json::{Map, Value};
 
 use crate::machine::Machine;
+use crate::servers::{POSTGRES, Server, Servers};
 use crate::workspace::{cargo, root};
 
 /// What there is to measure.
@@ -18,6 +19,8 @@ pub(crate) enum Name {
     Core,
     /// Requests over HTTP, next to bare axum and to the usual stack
     Http,
+    /// Calls of a database, next to the driver alone and to its pool
+    Db,
 }
 
 impl Name {
@@ -25,6 +28,14 @@ impl Name {
         match self {
             Self::Core => "core",
             Self::Http => "http",
+            Self::Db => "db",
+        }
+    }
+
+    fn servers(self) -> &'static [Server] {
+        match self {
+            Self::Core | Self::Http => &[],
+            Self::Db => &[POSTGRES],
         }
     }
 }
@@ -34,11 +45,8 @@ pub(crate) fn run(name: Name, json: bool) -> Result<ExitCode> {
     // Before the run: what the machine was like, and what was measured, even if someone commits meanwhile.
     let machine = Machine::describe();
     let date = machine.date().to_owned();
-    let output = cargo()?
-        .args(["run", "--release", "--package", "logcontext-bench", "--", name.as_str(), "--json"])
-        .stderr(Stdio::inherit())
-        .output()
-        .context("cannot start cargo")?;
+    let servers = Servers::start_all(name.servers())?;
+    let output = command(name, &servers)?.stderr(Stdio::inherit()).output().context("cannot start cargo")?;
     ensure!(
         output.status.success() || !output.stdout.is_empty(),
         "the benchmark failed ({}) without a result",
@@ -54,6 +62,13 @@ pub(crate) fn run(name: Name, json: bool) -> Result<ExitCode> {
     // A result is kept even if the benchmark was not content with it.
     ensure!(output.status.success(), "the benchmark failed ({})", output.status);
     Ok(ExitCode::SUCCESS)
+}
+
+fn command(name: Name, servers: &Servers) -> Result<Command> {
+    let mut command = cargo()?;
+    command.args(["run", "--release", "--package", "logcontext-bench", "--", name.as_str(), "--json"]);
+    servers.tell(&mut command);
+    Ok(command)
 }
 
 /// The benchmark's object with one more member: `machine`.
@@ -80,6 +95,22 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn each_name_is_a_benchmark_that_learns_where_its_servers_are() {
+        let servers = Servers::fake("LOGCONTEXT_TEST_FAKE", "redis://127.0.0.1:1");
+        for (name, subcommand, needs) in
+            [(Name::Core, "core", 0), (Name::Http, "http", 0), (Name::Db, "db", 1)]
+        {
+            let command = command(name, &servers).unwrap();
+            let args: Vec<_> = command.get_args().collect();
+            assert!(args.ends_with(&["--".as_ref(), subcommand.as_ref(), "--json".as_ref()]), "{args:?}");
+            assert!(
+                command.get_envs().any(|(name, value)| name == "LOGCONTEXT_TEST_FAKE" && value.is_some())
+            );
+            assert_eq!(name.servers().len(), needs);
+        }
+    }
 
     #[test]
     fn the_machine_joins_the_result() {

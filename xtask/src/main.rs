@@ -4,6 +4,8 @@ mod bench;
 mod features;
 mod licences;
 mod machine;
+mod need;
+mod servers;
 mod test;
 mod unused;
 mod workspace;
@@ -23,7 +25,9 @@ struct Cli {
 enum Chore {
     /// Runs every suite of tests, and fails if one failed or did not run
     ///
-    /// The last line of the output is `N passed, N failed, N skipped`.
+    /// Starts the servers that tests need: PostgreSQL. One that is missing is installed, as root on Debian, and
+    /// elsewhere named. Tests that are marked as needing one run too. The last line
+    /// of the output is `N passed, N failed, N skipped`.
     Test {
         /// Runs the tests of the workspace that match, and no other suite; what `cargo test` takes after `--`
         #[arg(last = true, value_name = "FILTER")]

@@ -3,6 +3,7 @@
 mod cluster;
 mod install;
 mod psql;
+mod settings;
 mod url;
 
 use std::env;

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 
+use super::suite::Ignored;
 use crate::workspace::{Metadata, cargo};
 
 /// One file, or folder with a `main.rs`, in a package's `tests/`.
@@ -46,15 +47,16 @@ pub(crate) fn missing(expected: &[TestFile], covered: &[TestFile]) -> Vec<TestFi
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct NextestList {
     pub(crate) covered: Vec<TestFile>,
-    /// Tests that are marked with `#[ignore]`
+    /// Tests that did not run, as they are marked with `#[ignore]`
     pub(crate) ignored: Vec<String>,
 }
 
 impl NextestList {
     /// Asks nextest for the tests of the whole workspace, which must be built already.
-    pub(crate) fn ask() -> Result<Self> {
+    pub(crate) fn ask(ignored: Ignored) -> Result<Self> {
         let output = cargo()?
             .args(["nextest", "list", "--workspace", "--all-features", "--message-format", "json"])
+            .args(ignored.for_nextest())
             .output()
             .context("cannot start cargo")?;
         ensure!(
@@ -70,10 +72,10 @@ impl NextestList {
             serde_json::from_slice(json).context("cannot read the answer of cargo nextest list")?;
         let mut list = Self::default();
         for binary in listing.binaries.into_values() {
-            if binary.kind == "test" && binary.tests.values().any(|test| !test.ignored) {
+            if binary.kind == "test" && binary.tests.values().any(Test::ran) {
                 list.covered.push(TestFile { package: binary.package.clone(), name: binary.name.clone() });
             }
-            for (test, _) in binary.tests.iter().filter(|(_, test)| test.ignored) {
+            for (test, _) in binary.tests.iter().filter(|(_, test)| !test.ran()) {
                 list.ignored.push(format!("{} {test}", binary.name));
             }
         }
@@ -100,7 +102,20 @@ struct Binary {
 
 #[derive(Deserialize)]
 struct Test {
-    ignored: bool,
+    #[serde(rename = "filter-match")]
+    filter: Filter,
+}
+
+/// Whether the run that was asked for has the test
+#[derive(Deserialize)]
+struct Filter {
+    status: String,
+}
+
+impl Test {
+    fn ran(&self) -> bool {
+        self.filter.status == "matches"
+    }
 }
 
 #[cfg(test)]
@@ -125,18 +140,29 @@ mod tests {
         assert_eq!(missing(&[file("behaviour")], &[other]), [file("behaviour")]);
     }
 
+    const RAN: &str = r#"{"kind":"test","ignored":false,"filter-match":{"status":"matches"}}"#;
+    const RAN_THOUGH_IGNORED: &str = r#"{"kind":"test","ignored":true,"filter-match":{"status":"matches"}}"#;
+    const IGNORED: &str =
+        r#"{"kind":"test","ignored":true,"filter-match":{"status":"mismatch","reason":"ignored"}}"#;
+
     #[test]
     fn nextest_tells_which_files_have_tests_and_which_tests_are_ignored() {
-        let json = br#"{"test-count":2,"rust-suites":{
-            "core":{"package-id":"p","binary-name":"core","kind":"lib",
-                "testcases":{"tests::adds":{"kind":"test","ignored":false}}},
-            "core::behaviour":{"package-id":"p","binary-name":"behaviour","kind":"test",
-                "testcases":{"a":{"ignored":false},"b":{"ignored":true}}},
-            "core::empty":{"package-id":"p","binary-name":"empty","kind":"test","testcases":{}},
-            "core::asleep":{"package-id":"p","binary-name":"asleep","kind":"test",
-                "testcases":{"c":{"ignored":true}}}}}"#;
-        let list = NextestList::parse(json).unwrap();
-        assert_eq!(list.covered, [TestFile { package: "p".to_owned(), name: "behaviour".to_owned() }]);
+        let binary = |name: &str, kind: &str, tests: &str| {
+            format!(
+                r#""core::{name}":{{"package-id":"p","binary-name":"{name}","kind":"{kind}","testcases":{{{tests}}}}}"#
+            )
+        };
+        let json = format!(
+            r#"{{"test-count":2,"rust-suites":{{{},{},{},{},{}}}}}"#,
+            binary("core", "lib", &format!(r#""tests::adds":{RAN}"#)),
+            binary("behaviour", "test", &format!(r#""a":{RAN},"b":{IGNORED}"#)),
+            binary("empty", "test", ""),
+            binary("asleep", "test", &format!(r#""c":{IGNORED}"#)),
+            binary("awake", "test", &format!(r#""d":{RAN_THOUGH_IGNORED}"#)),
+        );
+        let list = NextestList::parse(json.as_bytes()).unwrap();
+        let file = |name: &str| TestFile { package: "p".to_owned(), name: name.to_owned() };
+        assert_eq!(list.covered, [file("awake"), file("behaviour")]);
         assert_eq!(list.ignored, ["asleep c", "behaviour b"]);
     }
 }

@@ -22,6 +22,8 @@ pub(crate) struct Reader {
     pub(crate) counts: Counts,
     /// Files of tests that ran one test at least
     pub(crate) covered: Vec<TestFile>,
+    /// Names of tests that are marked with `#[ignore]` and did not run; nextest does not tell them
+    pub(crate) ignored: Vec<String>,
     /// Test binaries that started and never came to their closing line
     pub(crate) unfinished: Vec<String>,
     /// Features with which libraries were built, as (library, feature)
@@ -82,6 +84,8 @@ impl Reader {
             self.running = Some(running);
         } else if line.trim_start().starts_with("Doc-tests ") {
             self.close();
+        } else if let Some(name) = ignored_test(line) {
+            self.ignored.push(name.to_owned());
         } else if let Some(counts) = Counts::from_cargo_test(line) {
             self.counts += counts;
             if let Some(running) = &mut self.running {
@@ -128,6 +132,12 @@ struct Message {
 struct Built {
     name: String,
     kind: Vec<String>,
+}
+
+/// The name in `test a::b ... ignored, needs PostgreSQL`.
+fn ignored_test(line: &str) -> Option<&str> {
+    let (name, outcome) = line.strip_prefix("test ")?.split_once(" ... ")?;
+    (outcome == "ignored" || outcome.starts_with("ignored, ")).then_some(name)
 }
 
 /// Colours stay on for whoever reads along, but not here.
@@ -201,6 +211,20 @@ mod tests {
 
         let reader = read(Harness::CargoTest, &["     Running tests/exits.rs (/t/exits-1)"]);
         assert_eq!(reader.unfinished.len(), 1);
+    }
+
+    #[test]
+    fn ignored_tests_are_known_by_name() {
+        let reader = read(
+            Harness::CargoTest,
+            &[
+                "test runs ... ok",
+                "test tests::sleeps ... ignored",
+                "test waits ... ignored, needs PostgreSQL: cargo xtask test",
+                "test says::ignored ... ok",
+            ],
+        );
+        assert_eq!(reader.ignored, ["tests::sleeps", "waits"]);
     }
 
     #[test]

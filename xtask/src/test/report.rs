@@ -40,15 +40,23 @@ impl Report {
     }
 
     /// Adds files of tests that no suite ran. Together they count as one failure.
-    pub(crate) fn missing(&mut self, files: &[String]) {
-        if files.is_empty() {
-            return;
+    pub(crate) fn missing_files(&mut self, files: &[String]) {
+        let problems = files.iter().map(|file| format!("no suite ran anything of {file}"));
+        self.fail_once("files without a test that ran", problems);
+    }
+
+    /// Adds servers that tests need and that are not there. Together they count as one failure.
+    pub(crate) fn missing_servers(&mut self, servers: &[String]) {
+        self.fail_once("servers that are not there", servers.iter().cloned());
+    }
+
+    fn fail_once(&mut self, name: &'static str, problems: impl Iterator<Item = String>) {
+        let before = self.problems.len();
+        self.problems.extend(problems);
+        if self.problems.len() > before {
+            let counts = Counts { failed: 1, ..Counts::default() };
+            self.rows.push(Row { name, counts, elapsed: Duration::ZERO });
         }
-        for file in files {
-            self.problems.push(format!("no suite ran anything of {file}"));
-        }
-        let counts = Counts { failed: 1, ..Counts::default() };
-        self.rows.push(Row { name: "files without a test that ran", counts, elapsed: Duration::ZERO });
     }
 
     pub(crate) fn is_good(&self) -> bool {
@@ -105,7 +113,7 @@ mod tests {
         let mut report = Report::default();
         report.add(outcome(12, 0, 0), true);
         report.add(outcome(3, 0, 0), true);
-        report.missing(&[]);
+        report.missing_files(&[]);
         assert!(report.is_good());
         assert_eq!(last_line(&report), "15 passed, 0 failed, 0 skipped");
     }
@@ -144,9 +152,23 @@ mod tests {
     fn a_file_that_no_suite_ran_is_named() {
         let mut report = Report::default();
         report.add(outcome(12, 0, 0), true);
-        report.missing(&["`empty` in the tests of core".to_owned()]);
+        report.missing_files(&["`empty` in the tests of core".to_owned()]);
         assert!(!report.is_good());
         assert!(report.to_string().contains("`empty` in the tests of core"));
         assert_eq!(last_line(&report), "12 passed, 1 failed, 0 skipped");
+    }
+    #[test]
+    fn a_server_that_is_missing_is_a_failure_even_where_all_tests_passed() {
+        let mut report = Report::default();
+        report.missing_servers(&["PostgreSQL is missing".to_owned()]);
+        report.add(outcome(12, 0, 7), false);
+        assert!(!report.is_good());
+        assert!(report.to_string().contains("problem: PostgreSQL is missing"));
+        assert_eq!(last_line(&report), "12 passed, 1 failed, 7 skipped");
+
+        let mut report = Report::default();
+        report.missing_servers(&[]);
+        report.add(outcome(12, 0, 0), true);
+        assert!(report.is_good());
     }
 }

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use super::counts::Counts;
 use super::coverage::{NextestList, TestFile};
 use super::harness::{Audience, Harness, Reader};
-use super::suite::Suite;
+use super::suite::{Ignored, Suite};
 
 /// What became of a suite.
 pub(crate) struct Outcome {
@@ -46,7 +46,7 @@ pub(crate) fn run(suite: Suite) -> Result<Outcome> {
     }
     if outcome.problems.is_empty() {
         let (status, reader) = stream(suite.command, suite.harness)?;
-        outcome.judge(status, reader, suite.harness, suite.without)?;
+        outcome.judge(status, reader, suite.harness, suite.ignored, suite.without)?;
     }
     outcome.elapsed = start.elapsed();
     Ok(outcome)
@@ -58,10 +58,12 @@ impl Outcome {
         status: ExitStatus,
         reader: Reader,
         harness: Harness,
+        ignored: Ignored,
         without: Option<(&str, &str)>,
     ) -> Result<()> {
         self.counts = reader.counts;
         self.covered = reader.covered;
+        self.ignored = reader.ignored;
 
         if !status.success() && self.counts.failed == 0 {
             self.problems.push(format!("no test failed, but the command did ({status})"));
@@ -72,7 +74,7 @@ impl Outcome {
         if self.counts.ran() == 0 {
             self.problems.push("ran no test".to_owned());
         } else if harness == Harness::Nextest {
-            let list = NextestList::ask()?;
+            let list = NextestList::ask(ignored)?;
             self.covered = list.covered;
             self.ignored = list.ignored;
         }

@@ -1,6 +1,5 @@
 //! A server of our own: its data, its port, its process.
 
-use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -9,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::install::Install;
 use super::psql::{self, without_settings};
+use super::settings;
 use super::{Stop, url};
 use crate::Unavailable;
 use crate::account::Account;
@@ -17,18 +17,6 @@ use crate::poll::poll;
 use crate::port;
 use crate::processes;
 use crate::watched::Watched;
-
-const SETTINGS: [(&str, &str); 5] = [
-    ("listen_addresses", "127.0.0.1"),
-    // A path below a temporary folder can be too long for a socket, and nobody needs one.
-    ("unix_socket_directories", ""),
-    // What is committed must survive a crash of the server, not one of the machine: so commits stay synchronous,
-    // which costs little without fsync.
-    ("fsync", "off"),
-    ("full_page_writes", "off"),
-    // One server serves many test processes.
-    ("max_connections", "200"),
-];
 
 /// How often to look for another port. Someone else must have taken each between our look and the start.
 const PORTS: usize = 20;
@@ -173,7 +161,7 @@ impl Cluster {
         OpenOptions::new()
             .append(true)
             .open(self.data().join("postgresql.conf"))
-            .and_then(|mut file| file.write_all(configuration(SETTINGS.iter().chain(settings)).as_bytes()))
+            .and_then(|mut file| file.write_all(settings::configuration(settings).as_bytes()))
             .map_err(|error| unavailable("cannot write its settings", &error))
     }
 
@@ -267,26 +255,11 @@ fn unavailable(what: &str, error: &io::Error) -> Unavailable {
     Unavailable::new(format!("PostgreSQL: {what}: {error}"))
 }
 
-/// Lines of `postgresql.conf`. Of two that say the same, the later one counts.
-fn configuration<'a>(settings: impl Iterator<Item = &'a (&'a str, &'a str)>) -> String {
-    let mut lines = String::new();
-    for (name, value) in settings {
-        let _ = writeln!(lines, "{name} = '{}'", value.replace('\\', "\\\\").replace('\'', "''"));
-    }
-    lines
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::{Ipv4Addr, TcpListener};
 
     use super::*;
-
-    #[test]
-    fn values_cannot_leave_their_quotes() {
-        let lines = configuration([("a", "it's"), ("b", "\\"), ("b", "")].iter());
-        assert_eq!(lines, "a = 'it''s'\nb = '\\\\'\nb = ''\n");
-    }
 
     #[test]
     #[ignore = "needs PostgreSQL: cargo xtask test"]

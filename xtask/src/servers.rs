@@ -1,0 +1,205 @@
+//! The servers that tests and benchmarks need: one of each for a whole run, ended with it.
+//!
+//! To add one: its constant here, next to [`POSTGRES`], and its place in [`ALL`].
+
+mod apt;
+
+use std::any::Any;
+use std::env;
+use std::process::Command;
+
+use anyhow::{Result, bail};
+use logcontext_testservers::Postgres;
+
+use crate::need::{Need, Probe};
+
+/// A kind of server.
+pub(crate) struct Server {
+    need: Need,
+    /// The Debian package that brings it
+    package: &'static str,
+    /// The environment variable that tells tests where it is. Where it is set already, whoever did so has a server.
+    variable: &'static str,
+    start: fn() -> Result<Running, String>,
+}
+
+/// A server that ends when this is dropped.
+struct Running {
+    url: String,
+    _server: Box<dyn Any>,
+}
+
+pub(crate) const POSTGRES: Server = Server {
+    need: Need {
+        name: "PostgreSQL",
+        probe: Probe::Finds(|| Postgres::find().is_ok()),
+        install: "apt-get install -y postgresql",
+    },
+    package: Postgres::PACKAGE,
+    variable: Postgres::VARIABLE,
+    start: || {
+        let server = Postgres::start().map_err(|error| error.to_string())?;
+        Ok(Running { url: server.url("postgres"), _server: Box::new(server) })
+    },
+};
+
+/// All that tests need.
+pub(crate) const ALL: &[Server] = &[POSTGRES];
+
+/// The servers of one run.
+#[derive(Default)]
+pub(crate) struct Servers {
+    running: Vec<(&'static str, Running)>,
+    missing: Vec<String>,
+}
+
+impl Servers {
+    /// Starts one of each. What is not installed is installed first, where that is possible.
+    pub(crate) fn start(kinds: &[Server]) -> Self {
+        let absent: Vec<&Server> =
+            kinds.iter().filter(|server| !server.is_given() && !server.need.is_there()).collect();
+        if !absent.is_empty() && apt::can_install() {
+            apt::install(&absent.iter().map(|server| server.package).collect::<Vec<_>>());
+        }
+        Self::start_installed(kinds)
+    }
+
+    fn start_installed(kinds: &[Server]) -> Self {
+        let mut servers = Self::default();
+        for server in kinds {
+            if server.is_given() {
+                println!("{}: the one that {} names", server.need.name, server.variable);
+            } else if !server.need.is_there() {
+                servers.missing.push(format!("{} is missing", server.need));
+            } else {
+                match (server.start)() {
+                    Ok(running) => servers.running.push((server.variable, running)),
+                    Err(error) => {
+                        servers.missing.push(format!("{} does not start: {error}", server.need.name));
+                    }
+                }
+            }
+        }
+        servers
+    }
+
+    /// Like [`start`](Self::start), for what can do nothing without them.
+    ///
+    /// # Errors
+    ///
+    /// Where one is missing: which, and how to install it.
+    pub(crate) fn start_all(kinds: &[Server]) -> Result<Self> {
+        Self::start(kinds).all_or_none()
+    }
+
+    fn all_or_none(self) -> Result<Self> {
+        if !self.missing.is_empty() {
+            bail!("{}", self.missing.join("\n"));
+        }
+        Ok(self)
+    }
+
+    /// Which are not there, and why.
+    pub(crate) fn missing(&self) -> &[String] {
+        &self.missing
+    }
+
+    /// Tells the command where they are.
+    pub(crate) fn tell(&self, command: &mut Command) {
+        for (variable, running) in &self.running {
+            command.env(variable, &running.url);
+        }
+    }
+}
+
+#[cfg(test)]
+impl Servers {
+    /// One that is said to run.
+    pub(crate) fn fake(variable: &'static str, url: &str) -> Self {
+        let running = Running { url: url.to_owned(), _server: Box::new(()) };
+        Self { running: vec![(variable, running)], missing: Vec::new() }
+    }
+
+    /// One that is said to be missing.
+    pub(crate) fn none_of(name: &str) -> Self {
+        Self { running: Vec::new(), missing: vec![format!("{name} is missing")] }
+    }
+}
+
+impl Server {
+    fn is_given(&self) -> bool {
+        env::var_os(self.variable).is_some_and(|url| !url.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{SocketAddr, TcpStream};
+
+    use super::*;
+
+    /// As everywhere
+    const SET: &str = "PATH";
+    const NOT_SET: &str = "LOGCONTEXT_TEST_NO_SUCH_SERVER";
+
+    fn server(variable: &'static str, is_there: bool) -> Server {
+        Server {
+            need: Need {
+                name: "redis",
+                probe: Probe::Finds(if is_there { || true } else { || false }),
+                install: "apt-get install -y redis",
+            },
+            package: "redis",
+            variable,
+            start: || Ok(Running { url: "redis://127.0.0.1:1".to_owned(), _server: Box::new(()) }),
+        }
+    }
+
+    fn told(servers: &Servers) -> Option<String> {
+        let mut command = Command::new("cargo");
+        servers.tell(&mut command);
+        let (_, value) = command.get_envs().find(|(name, _)| *name == NOT_SET)?;
+        Some(value?.to_str()?.to_owned())
+    }
+
+    #[test]
+    fn commands_learn_where_the_servers_are() {
+        let servers = Servers::start_all(&[server(NOT_SET, true)]).unwrap();
+        assert!(servers.missing().is_empty());
+        assert_eq!(told(&servers).as_deref(), Some("redis://127.0.0.1:1"));
+    }
+
+    #[test]
+    fn a_server_that_is_not_installed_is_missing_by_name() {
+        let kinds = [server(NOT_SET, false), server(NOT_SET, true)];
+        let servers = Servers::start_installed(&kinds[..1]);
+        assert_eq!(servers.missing(), ["redis (to install it: apt-get install -y redis) is missing"]);
+        assert_eq!(told(&servers), None);
+        assert!(Servers::start_installed(&kinds).all_or_none().is_err());
+    }
+
+    #[test]
+    fn a_server_that_does_not_start_is_missing_in_its_own_words() {
+        let broken = Server { start: || Err("no space left".to_owned()), ..server(NOT_SET, true) };
+        assert_eq!(Servers::start_installed(&[broken]).missing(), ["redis does not start: no space left"]);
+    }
+
+    #[test]
+    fn where_a_server_is_given_none_is_started() {
+        let given = Server { start: || unreachable!("one is given"), ..server(SET, false) };
+        let servers = Servers::start_all(&[given]).unwrap();
+        assert_eq!(told(&servers), None);
+    }
+
+    #[test]
+    #[ignore = "needs PostgreSQL: cargo xtask test"]
+    fn the_postgres_of_a_run_ends_with_it() {
+        let running = (POSTGRES.start)().unwrap();
+        let address = running.url.split_once('@').and_then(|(_, rest)| rest.split_once('/')).unwrap().0;
+        let address: SocketAddr = address.parse().unwrap();
+        let servers = Servers { running: vec![(NOT_SET, running)], missing: Vec::new() };
+        assert!(TcpStream::connect(address).is_ok());
+        drop(servers);
+        assert!(TcpStream::connect(address).is_err());
+    }
+}
