@@ -18,21 +18,21 @@ thread_local! {
     static LIST: RefCell<Vec<Open>> = const { RefCell::new(Vec::new()) };
     // What a poll or a scope has to know, where it can look without a destructor being registered.
     static THREAD: Thread = const {
-        Thread { last: Cell::new(0), frame: Cell::new(0), left: Cell::new(0), spans: Cell::new(0) }
+        Thread { last: Cell::new(0), open: Cell::new(0), left: Cell::new(0), spans: Cell::new(0), frame: Cell::new(0) }
     };
 }
 
-// In this order: `last` and `frame` side by side would be read as one, just after one of them was written, and that
-// has to wait.
-#[repr(C)]
 struct Thread {
     /// The number of what was opened last. Numbers only ever grow.
     last: Cell<u64>,
+    /// So many are in the list.
+    open: Cell<u32>,
     /// So many in the list have been left, but are below a frame that goes back to them.
     left: Cell<u32>,
     /// So many in the list are spans.
     spans: Cell<u32>,
-    /// What `last` was when the innermost frame that has not ended began.
+    /// What `last` was when the innermost frame began that has not ended, of those that began when something was
+    /// open: the others have nothing below them that they would have to be told apart from.
     frame: Cell<u64>,
 }
 
@@ -49,18 +49,20 @@ impl Thread {
 pub(super) struct Frame {
     /// What has a greater number was opened in it.
     began: u64,
-    outer: u64,
+    /// What `Thread::frame` was; nothing was open if there is none.
+    outer: Option<u64>,
 }
 
 impl Frame {
     /// All of a thread's life.
-    pub(super) const OUTERMOST: Self = Self { began: 0, outer: 0 };
+    pub(super) const OUTERMOST: Self = Self { began: 0, outer: None };
 
     #[inline]
     pub(super) fn begin() -> Self {
         THREAD.with(|thread| {
             let began = thread.last.get();
-            Self { began, outer: thread.frame.replace(began) }
+            let outer = (thread.open.get() != 0).then(|| thread.frame.replace(began));
+            Self { began, outer }
         })
     }
 
@@ -68,7 +70,9 @@ impl Frame {
     #[inline]
     pub(super) fn end(self) -> bool {
         THREAD.with(|thread| {
-            thread.frame.set(self.outer);
+            if let Some(outer) = self.outer {
+                thread.frame.set(outer);
+            }
             thread.last.get() == self.began && thread.left.get() == 0
         })
     }
@@ -142,7 +146,13 @@ pub(super) fn describe(metadata: &Metadata<'_>) -> String {
 /// `None` in destructors that run after the list's own.
 #[inline]
 fn with_list<R>(f: impl FnOnce(&mut Vec<Open>) -> R) -> Option<R> {
-    LIST.try_with(|list| f(&mut list.borrow_mut())).ok()
+    LIST.try_with(|list| {
+        let mut list = list.borrow_mut();
+        let result = f(&mut list);
+        THREAD.with(|thread| thread.open.set(u32::try_from(list.len()).unwrap_or(u32::MAX)));
+        result
+    })
+    .ok()
 }
 
 /// Can something be opened here, and left later?
