@@ -6,6 +6,9 @@ use std::time::Duration;
 use crate::settings::Settings;
 use crate::{Database, Error, Migration};
 
+/// Room is made for all of them.
+const MOST_CONNECTIONS: usize = 10_000;
+
 /// A database that is to be opened: see [`Database::builder`].
 #[derive(Clone)]
 #[must_use = "nothing is opened before `open`"]
@@ -28,21 +31,23 @@ impl DatabaseBuilder {
         }
     }
 
-    /// What it is called in logs and metrics: `main` unless said otherwise.
+    /// What it is called in logs and metrics: `main` unless said otherwise. Each database of a process needs one of
+    /// its own.
     pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
         self.name = name.into();
         self
     }
 
-    /// How many connections may be open at a time: 10 unless said otherwise. On SQLite that many for reading, and
+    /// How many connections may be open at a time: 10 unless said otherwise, from 1 to 10,000. On SQLite that many for reading, and
     /// one for writing.
     pub fn max_connections(mut self, connections: usize) -> Self {
-        self.settings.max_connections = connections.max(1);
+        self.settings.max_connections = connections.clamp(1, MOST_CONNECTIONS);
         self
     }
 
     /// How long one may wait for a connection, opening it included: 30 s unless said otherwise. Then
-    /// [`Error::AcquireTimeout`].
+    /// [`Error::AcquireTimeout`] if all were in use; [`Error::Connect`] if there was room for one, and the server was
+    /// not there, had no room itself, or did not answer.
     pub fn acquire_timeout(mut self, timeout: Duration) -> Self {
         self.settings.acquire_timeout = timeout;
         self

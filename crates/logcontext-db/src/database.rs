@@ -9,6 +9,7 @@ use logcontext::diagnostics::{DiagnosticKind, Report};
 use logcontext::source::{Collector, Figure, Source};
 use logcontext::{Background, LogContext, Supervisor, background, current_context};
 use sqlx::SqlSafeStr;
+use tokio::runtime::Handle;
 
 use crate::backend::Address;
 #[cfg(feature = "postgres")]
@@ -19,11 +20,19 @@ use crate::pool::Pool;
 use crate::{Backend, DatabaseBuilder, Error, Parameters, Row, Txn, Waiting, plain};
 use crate::{interaction, migrations, pool};
 
+/// What the first connection is for, to those who look who waits.
+const OPENING: &str = "open_database";
+
 /// How long a database may take to close when it was not opened after all.
 const NOT_OPENED: Duration = Duration::from_secs(5);
 
 /// A database, SQLite or PostgreSQL: a pool of connections that tells every context what it waited for them, how
 /// many transactions it made, and how long they took. Cheap to clone.
+///
+/// A connection to PostgreSQL belongs to the runtime in which it was opened, as every socket does. Another runtime of
+/// the process can use it while that one runs, and opens connections of its own after that one has been shut down; a
+/// current-thread runtime that nobody drives keeps its connections silent. After a `fork`, only one of the two
+/// processes can go on with a database: open it after that.
 ///
 /// ```
 /// # #[cfg(feature = "sqlite")]
@@ -108,6 +117,7 @@ impl Database {
             role,
             settings: Arc::clone(&settings),
             open: Arc::clone(&open),
+            runtime: Handle::current(),
             #[cfg(feature = "postgres")]
             canceller: Arc::clone(&canceller),
         };
@@ -116,10 +126,9 @@ impl Database {
             Backend::Postgres => (pool("all", settings.max_connections, Role::Any), None),
             // Nobody else would see what is in memory.
             Backend::Sqlite if address.is_in_memory() => (pool("all", 1, Role::Any), None),
-            Backend::Sqlite => (
-                pool("writer", 1, Role::Any),
-                Some(pool("readers", settings.max_connections, Role::Reader)),
-            ),
+            Backend::Sqlite => {
+                (pool("writer", 1, Role::Any), Some(pool("readers", settings.max_connections, Role::Reader)))
+            }
         };
         let inner = Inner {
             name: Arc::clone(&name),
@@ -132,11 +141,11 @@ impl Database {
             canceller,
             reaper: OnceLock::new(),
         };
-        let opening = Opening(Some(Self(Arc::new(inner))));
-        let database = opening.database();
+        // If this is dropped half-way, so is the only handle: then everything is closed as well.
+        let database = Self(Arc::new(inner));
         let context = current_context();
         let opened = async {
-            let mut held = database.0.writers.acquire_within(&context, connect_within).await?;
+            let mut held = database.0.writers.acquire_within(&context, OPENING, connect_within).await?;
             if migrations.is_empty() {
                 held.release();
             } else {
@@ -147,12 +156,12 @@ impl Database {
             Ok(())
         };
         if let Err(error) = opened.await {
-            opening.give_up().await;
+            database.close(NOT_OPENED).await;
             return Err(error);
         }
         database.watch_idle(&settings);
         Supervisor::current().register(&(Arc::clone(&database.0) as Arc<dyn Source>));
-        Ok(opening.done())
+        Ok(database)
     }
 
     fn watch_idle(&self, settings: &crate::settings::Settings) {
@@ -173,7 +182,7 @@ impl Database {
         let _ = self.0.reaper.set(reaper);
     }
 
-    /// Its name.
+    /// Its name. Metrics tell databases apart by it: two that are open at the same time should not share one.
     pub fn name(&self) -> &str {
         &self.0.name
     }
@@ -331,17 +340,20 @@ impl Database {
     }
 
     /// Closes it: gives out no more connections, refuses who waits for one with [`Error::Closed`], and closes all
-    /// connections, those in use as soon as they are given back. Waits for that until the deadline.
+    /// connections, those in use as soon as they are given back. Waits for that until the deadline. SQLite's files
+    /// are free by then; PostgreSQL may list a session for a moment after it has been told that it is over.
     ///
-    /// To be called at the end of a shutdown, when nothing runs any more that uses it.
+    /// To be called at the end, after [`Supervisor::shutdown`], when nothing runs any more that uses it. What the
+    /// shutdown has aborted is still being ended then, statements are being cancelled for one: this waits for it.
+    /// Where the last handle is dropped without, connections are closed all the same, and nobody hears when.
     pub async fn close(&self, deadline: Duration) -> Closed {
         if let Some(reaper) = self.0.reaper.get() {
             reaper.abort();
         }
+        // At once, and before anything is waited for.
+        let idle = self.0.pools().flat_map(|pool| pool.close()).collect();
         let closing = async {
-            for pool in self.0.pools() {
-                pool.close().await;
-            }
+            pool::close_all(idle).await;
             #[cfg(feature = "postgres")]
             self.0.canceller.close().await;
             self.0.open.all_gone().await;
@@ -388,17 +400,23 @@ impl Inner {
     }
 }
 
+/// Nobody can use it any more: what is idle is closed, and what is in use when it is given back.
 impl Drop for Inner {
     fn drop(&mut self) {
         if let Some(reaper) = self.reaper.get() {
             reaper.abort();
         }
+        #[cfg(feature = "postgres")]
+        self.canceller.keep_no_more();
+        for pool in self.pools() {
+            drop(pool.close());
+        }
     }
 }
 
-static FIGURES: [Figure; 13] = {
+static FIGURES: [Figure; 14] = {
     let (of_pools, of_transactions) = (pool::describe(), interaction::describe());
-    let mut all = [of_pools[0]; 13];
+    let mut all = [of_pools[0]; 14];
     let mut i = 0;
     while i < all.len() {
         all[i] = if i < of_pools.len() { of_pools[i] } else { of_transactions[i - of_pools.len()] };
@@ -423,35 +441,5 @@ impl Source for Inner {
 impl std::fmt::Debug for Database {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Database").field("name", &self.0.name).field("backend", &self.0.backend).finish()
-    }
-}
-
-/// A database that is being opened. If that is dropped half-way, what was opened is closed.
-struct Opening(Option<Database>);
-
-impl Opening {
-    fn database(&self) -> Database {
-        self.0.clone().expect("there until it is opened, or not")
-    }
-
-    fn done(mut self) -> Database {
-        self.0.take().expect("there until it is opened, or not")
-    }
-
-    async fn give_up(mut self) {
-        if let Some(database) = self.0.take() {
-            database.close(NOT_OPENED).await;
-        }
-    }
-}
-
-impl Drop for Opening {
-    fn drop(&mut self) {
-        let Some(database) = self.0.take() else { return };
-        if tokio::runtime::Handle::try_current().is_ok() {
-            background::run("close_database", async move {
-                database.close(NOT_OPENED).await;
-            });
-        }
     }
 }

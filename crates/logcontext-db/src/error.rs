@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::Backend;
+use crate::settings::Settings;
 
 /// Why the database did not do it.
 #[derive(Debug, thiserror::Error)]
@@ -50,13 +51,17 @@ pub enum Error {
     /// The connection was lost while it was used: nobody can tell from here whether the statement took effect.
     #[error("the connection to the database was lost")]
     ConnectionLost(#[source] sqlx::Error),
-    /// A statement of this transaction was dropped before it had ended: the transaction has been rolled back.
+    /// A statement of this transaction was dropped before it had ended, or still ran when the closure returned: the
+    /// transaction has been rolled back.
     #[error("a statement of the transaction was dropped before it had ended: rolled back")]
     Interrupted,
     /// A statement of this transaction had failed, and the transaction with it, though its error was ignored: the
     /// transaction has been rolled back.
-    #[error("a statement of the transaction had failed: rolled back")]
-    Failed(#[source] sqlx::Error),
+    #[error("a statement of the transaction had failed, and the transaction with it: {cause}")]
+    Failed {
+        /// The error of that statement.
+        cause: String,
+    },
     /// The transaction is over: its closure has returned.
     #[error("the transaction is over")]
     Over,
@@ -118,7 +123,7 @@ impl Error {
     /// ```
     pub fn driver(&self) -> Option<&sqlx::Error> {
         match self {
-            Self::Database(error) | Self::ConnectionLost(error) | Self::Failed(error) => Some(error),
+            Self::Database(error) | Self::ConnectionLost(error) => Some(error),
             Self::Connect { source, .. } => Some(source),
             _ => None,
         }
@@ -126,7 +131,9 @@ impl Error {
 
     /// Does it say that a value must be unique and is not? What services most often look for.
     pub fn is_unique_violation(&self) -> bool {
-        self.driver().and_then(sqlx::Error::as_database_error).is_some_and(|error| error.is_unique_violation())
+        self.driver()
+            .and_then(sqlx::Error::as_database_error)
+            .is_some_and(|error| error.is_unique_violation())
     }
 }
 
@@ -147,7 +154,8 @@ impl Class {
     pub(crate) fn of(error: &sqlx::Error, backend: Backend) -> Self {
         match error {
             sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed | sqlx::Error::Tls(_) => Self::Lost,
-            sqlx::Error::Protocol(_) => Self::Lost,
+            // SQLite has no protocol: there it is a statement that the driver cannot make sense of.
+            sqlx::Error::Protocol(_) if backend == Backend::Postgres => Self::Lost,
             sqlx::Error::Database(error) => {
                 let code = error.code().unwrap_or_default();
                 match backend {
@@ -173,10 +181,31 @@ impl Class {
             "40001" | "40P01" => Self::Conflict,
             "57014" => Self::Cancelled,
             "57P01" | "57P02" | "57P03" | "57P04" | "57P05" | "25P03" => Self::Lost,
+            // A statement that was given too few values, for one. If it were more, the connection would end.
+            "08P01" => Self::Other,
             code if code.starts_with("08") => Self::Lost,
             _ => Self::Other,
         }
     }
+}
+
+/// The driver's error as ours.
+pub(crate) fn ours(error: sqlx::Error, backend: Backend, settings: &Settings) -> Error {
+    match Class::of(&error, backend) {
+        Class::Lost => Error::ConnectionLost(error),
+        Class::Cancelled if is_statement_timeout(&error, settings) => {
+            Error::StatementTimeout { limit: settings.statement_timeout }
+        }
+        Class::Cancelled | Class::Conflict | Class::Other => Error::Database(error),
+    }
+}
+
+/// Was it the statement timeout that cancelled a statement? It may have been somebody else. PostgreSQL says which, in
+/// words, and perhaps not in English: then it was our limit, if there is one.
+pub(crate) fn is_statement_timeout(error: &sqlx::Error, settings: &Settings) -> bool {
+    let message = error.as_database_error().map_or("", |error| error.message());
+    message.contains("statement timeout")
+        || (settings.statement_timeout.is_some() && !message.contains("user request"))
 }
 
 #[cfg(test)]
@@ -196,6 +225,58 @@ mod tests {
         assert_eq!(Class::of_postgres("57014"), Class::Cancelled);
         assert_eq!(Class::of_postgres("57P01"), Class::Lost);
         assert_eq!(Class::of_postgres("08006"), Class::Lost);
+        assert_eq!(Class::of_postgres("08P01"), Class::Other);
         assert_eq!(Class::of_postgres("23505"), Class::Other);
+    }
+
+    #[test]
+    fn an_error_says_which_limit_it_was() {
+        let pool = || Arc::from("writer");
+        let limit = Duration::from_secs(30);
+        for (error, expected) in [
+            (
+                Error::AcquireTimeout { pool: pool(), limit },
+                "no connection of pool `writer` became free within 30s: the acquire timeout",
+            ),
+            (
+                Error::QueueFull { pool: pool(), limit: 1_000 },
+                "1000 others wait for a connection of pool `writer` already: the queue limit",
+            ),
+            (
+                Error::StatementTimeout { limit: Some(limit) },
+                "a statement was cancelled after 30s: the statement timeout",
+            ),
+            (
+                Error::StatementTimeout { limit: None },
+                "a statement was cancelled after the server's limit: the statement timeout",
+            ),
+            (Error::Closed { database: Arc::from("main") }, "the database `main` is closed"),
+        ] {
+            assert_eq!(error.to_string(), expected);
+        }
+    }
+
+    #[cfg(feature = "postgres")]
+    #[test]
+    fn an_address_that_means_nothing_keeps_its_password_to_itself() {
+        use crate::backend::Address;
+
+        for address in [
+            "postgres://alice:hunter2@host:99999/db",
+            "postgres://alice:hunter2@ho st/db",
+            "postgres://alice:hunter2@host/db?sslmode=hunter",
+            "mysql://alice:hunter2@host/db",
+            "alice:hunter2",
+        ] {
+            let Err(error) = address.parse::<Address>() else { continue };
+            let mut told = format!("{error} {error:?}");
+            let mut source = std::error::Error::source(&error);
+            while let Some(inner) = source {
+                told.push_str(&inner.to_string());
+                source = inner.source();
+            }
+            assert!(!told.contains("hunter2"), "{told}");
+            assert!(told.contains("expected the address of a database"), "{told}");
+        }
     }
 }

@@ -20,7 +20,13 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
     not(any(feature = "sqlite", feature = "postgres")),
-    allow(dead_code, unused, clippy::unused_async, reason = "without a database there is nothing to do")
+    allow(
+        dead_code,
+        unused,
+        clippy::unused_async,
+        clippy::needless_pass_by_value,
+        reason = "without a database there is nothing to do"
+    )
 )]
 
 mod backend;
@@ -28,12 +34,15 @@ mod builder;
 mod connection;
 mod database;
 mod error;
+mod follower;
 mod interaction;
 mod migrations;
+mod native;
 mod plain;
 mod pool;
 mod row;
 mod settings;
+mod sqlx_pool;
 mod txn;
 mod value;
 
@@ -45,9 +54,11 @@ pub use database::{Closed, Database};
 pub use error::Error;
 pub use interaction::{Interaction, Isolation};
 pub use migrations::Migration;
+pub use native::Native;
 pub use pool::Waiting;
 pub use row::{Column, ColumnName, Row};
-pub use txn::{Native, Txn};
+pub use sqlx_pool::{Accounted, AccountedPool};
+pub use txn::Txn;
 pub use value::{Arguments, Parameter, Parameters};
 
 pub use sqlx;
@@ -55,3 +66,8 @@ pub use sqlx::{AssertSqlSafe, SqlSafeStr};
 
 /// Rows that were fetched from a database, by context.
 pub static DB_ROWS_FETCHED: Counter = Counter::new("db_rows_fetched");
+
+/// The guide's examples are tests.
+#[cfg(all(doctest, feature = "sqlite"))]
+#[doc = include_str!("../../../docs/guide/database.md")]
+pub struct Guide;

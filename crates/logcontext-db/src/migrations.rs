@@ -12,6 +12,11 @@ use crate::{Backend, Error};
 /// One step of a schema. Steps are applied in the order of their versions, each once, and recorded in the table
 /// `_sqlx_migrations`, as sqlx's own tool does. A step that was applied must not change any more.
 ///
+/// All steps that are missing are applied in one transaction: if one fails, none of them has happened, and what ran
+/// before still runs. So they cannot contain what PostgreSQL does not do in a transaction: `CREATE INDEX
+/// CONCURRENTLY`, `VACUUM`, or using a value that the same transaction has added to an enum. Where several processes
+/// open the database at once, one applies the steps, and the others wait for it.
+///
 /// ```
 /// use logcontext_db::Migration;
 ///
@@ -34,11 +39,7 @@ pub struct Migration {
 
 impl Migration {
     /// A step that is the same on both databases: any number of statements, separated by semicolons.
-    pub fn new(
-        version: i64,
-        name: impl Into<Cow<'static, str>>,
-        sql: impl Into<Cow<'static, str>>,
-    ) -> Self {
+    pub fn new(version: i64, name: impl Into<Cow<'static, str>>, sql: impl Into<Cow<'static, str>>) -> Self {
         Self { version, name: name.into(), sql: sql.into(), sqlite: None, postgres: None }
     }
 
@@ -71,6 +72,10 @@ impl Migration {
         Step::new(self.version, self.name, MigrationType::Simple, sql, false)
     }
 }
+
+/// Known to all who open a database with this library, and hopefully to nobody else.
+#[cfg(feature = "postgres")]
+const LOCK: i64 = 0x6c6f_6763_7478_6462;
 
 /// Applies those that are missing, all of them or none.
 pub(crate) async fn apply(held: &mut Held, database: &Arc<str>, steps: Vec<Migration>) -> Result<(), Error> {
@@ -105,7 +110,12 @@ async fn run(migrator: &Migrator, held: &mut Held) -> Result<(), MigrateError> {
     if backend == Backend::Postgres
         && let Some(connection) = held.connection().postgres()
     {
-        migrator.run_direct(None, connection, false).await?;
+        use sqlx::Connection as _;
+        let mut transaction = connection.begin().await?;
+        // sqlx gives its own lock back before the commit: whoever came then would see nothing of this yet.
+        sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *transaction).await?;
+        migrator.run_direct(None, &mut *transaction, false).await?;
+        transaction.commit().await?;
     }
     let _ = (backend, migrator);
     Ok(())
@@ -119,7 +129,9 @@ fn twice(steps: &[Step]) -> Option<i64> {
 
 fn failed(database: &Arc<str>, error: MigrateError) -> Error {
     let (what, source): (String, Option<Box<dyn std::error::Error + Send + Sync>>) = match error {
-        MigrateError::ExecuteMigration(error, version) => (format!("version {version}"), Some(Box::new(error))),
+        MigrateError::ExecuteMigration(error, version) => {
+            (format!("version {version}"), Some(Box::new(error)))
+        }
         MigrateError::VersionMismatch(version) => {
             (format!("version {version} was changed after it had been applied"), None)
         }

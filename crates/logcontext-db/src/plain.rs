@@ -6,7 +6,8 @@ use logcontext::LogContext;
 use sqlx::SqlStr;
 
 use crate::database::payer;
-use crate::interaction::{Outcome, Tally, ours};
+use crate::error::ours;
+use crate::interaction::{Outcome, Tally};
 use crate::pool::{Held, Pool};
 use crate::value::Arguments;
 use crate::{Backend, DB_ROWS_FETCHED, Database, Error, Parameters, Row};
@@ -22,16 +23,21 @@ pub(crate) async fn query(
     let mut plain = Plain::new(database, name, origin);
     let mut held = plain.acquire(database.pool(true)).await?;
     let again = plain.spare(&held, &arguments);
-    let mut result = held.connection().fetch_all(sql.clone(), arguments).await;
-    held.done(&result);
+    let mut result = fetch_all(&mut held, sql.clone(), arguments).await;
     if let (true, Some(arguments)) = (held.is_broken(), again) {
         held = plain.acquire_another(held, database.pool(true)).await?;
-        result = held.connection().fetch_all(sql, arguments).await;
-        held.done(&result);
+        result = fetch_all(&mut held, sql, arguments).await;
     }
     let rows = plain.end(held, result)?;
     plain.context.add(&DB_ROWS_FETCHED, rows.len() as u64);
     Ok(rows)
+}
+
+async fn fetch_all(held: &mut Held, sql: SqlStr, arguments: Arguments) -> Result<Vec<Row>, sqlx::Error> {
+    held.only_reads(true).await?;
+    let result = held.connection().fetch_all(sql, arguments).await;
+    held.done(&result);
+    result
 }
 
 pub(crate) async fn query_optional(
@@ -45,18 +51,27 @@ pub(crate) async fn query_optional(
     let mut plain = Plain::new(database, name, origin);
     let mut held = plain.acquire(database.pool(true)).await?;
     let again = plain.spare(&held, &arguments);
-    let mut result = held.connection().fetch_optional(sql.clone(), arguments).await;
-    held.done(&result);
+    let mut result = fetch_optional(&mut held, sql.clone(), arguments).await;
     if let (true, Some(arguments)) = (held.is_broken(), again) {
         held = plain.acquire_another(held, database.pool(true)).await?;
-        result = held.connection().fetch_optional(sql, arguments).await;
-        held.done(&result);
+        result = fetch_optional(&mut held, sql, arguments).await;
     }
     let row = plain.end(held, result)?;
     if row.is_some() {
         plain.context.add(&DB_ROWS_FETCHED, 1);
     }
     Ok(row)
+}
+
+async fn fetch_optional(
+    held: &mut Held,
+    sql: SqlStr,
+    arguments: Arguments,
+) -> Result<Option<Row>, sqlx::Error> {
+    held.only_reads(true).await?;
+    let result = held.connection().fetch_optional(sql, arguments).await;
+    held.done(&result);
+    result
 }
 
 pub(crate) async fn execute(
@@ -73,9 +88,15 @@ pub(crate) async fn execute(
     while !held.is_new() && !held.is_alive().await {
         held = plain.acquire_another(held, database.pool(false)).await?;
     }
+    let result = change(&mut held, sql, arguments).await;
+    plain.end(held, result)
+}
+
+async fn change(held: &mut Held, sql: SqlStr, arguments: Arguments) -> Result<u64, sqlx::Error> {
+    held.only_reads(false).await?;
     let result = held.connection().execute(sql, arguments).await;
     held.done(&result);
-    plain.end(held, result)
+    result
 }
 
 fn arguments(database: &Database, parameters: impl Parameters) -> Result<Arguments, Error> {
@@ -96,7 +117,8 @@ impl Plain {
     }
 
     async fn acquire(&mut self, pool: &std::sync::Arc<Pool>) -> Result<Held, Error> {
-        let held = pool.acquire(&self.context).await?;
+        let name = self.tally.as_ref().map_or("", Tally::name);
+        let held = pool.acquire(&self.context, name).await?;
         if let Some(tally) = &mut self.tally {
             tally.begins();
         }

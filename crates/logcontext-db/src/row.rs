@@ -1,5 +1,12 @@
 //! [`Row`]: what a query answers.
 
+#[cfg(feature = "sqlite")]
+use std::sync::OnceLock;
+
+#[cfg(feature = "sqlite")]
+use sqlx::ValueRef as _;
+#[cfg(feature = "sqlite")]
+use sqlx::sqlite::{SqliteRow, SqliteTypeInfo};
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 use sqlx::{ColumnIndex, Decode, Row as _, Type};
 
@@ -10,7 +17,7 @@ pub struct Row(pub(crate) Inner);
 
 pub(crate) enum Inner {
     #[cfg(feature = "sqlite")]
-    Sqlite(sqlx::sqlite::SqliteRow),
+    Sqlite(SqliteRow),
     #[cfg(feature = "postgres")]
     Postgres(sqlx::postgres::PgRow),
     #[cfg(not(any(feature = "sqlite", feature = "postgres")))]
@@ -97,12 +104,9 @@ mod sealed {
 }
 
 #[cfg(all(feature = "sqlite", feature = "postgres"))]
-impl<T> sealed::ColumnName for T where
-    T: ColumnIndex<sqlx::sqlite::SqliteRow> + ColumnIndex<sqlx::postgres::PgRow>
-{
-}
+impl<T> sealed::ColumnName for T where T: ColumnIndex<SqliteRow> + ColumnIndex<sqlx::postgres::PgRow> {}
 #[cfg(all(feature = "sqlite", not(feature = "postgres")))]
-impl<T: ColumnIndex<sqlx::sqlite::SqliteRow>> sealed::ColumnName for T {}
+impl<T: ColumnIndex<SqliteRow>> sealed::ColumnName for T {}
 #[cfg(all(feature = "postgres", not(feature = "sqlite")))]
 impl<T: ColumnIndex<sqlx::postgres::PgRow>> sealed::ColumnName for T {}
 
@@ -113,7 +117,7 @@ where
 {
     fn from_row(row: &'r Row, column: &impl sealed::ColumnName) -> Result<Self, sqlx::Error> {
         match &row.0 {
-            Inner::Sqlite(row) => row.try_get(column),
+            Inner::Sqlite(row) => of_sqlite(row, column),
             Inner::Postgres(row) => row.try_get(column),
         }
     }
@@ -123,7 +127,7 @@ where
 impl<'r, T: Decode<'r, sqlx::Sqlite> + Type<sqlx::Sqlite>> sealed::Column<'r> for T {
     fn from_row(row: &'r Row, column: &impl sealed::ColumnName) -> Result<Self, sqlx::Error> {
         let Inner::Sqlite(row) = &row.0;
-        row.try_get(column)
+        of_sqlite(row, column)
     }
 }
 
@@ -133,4 +137,31 @@ impl<'r, T: Decode<'r, sqlx::Postgres> + Type<sqlx::Postgres>> sealed::Column<'r
         let Inner::Postgres(row) = &row.0;
         row.try_get(column)
     }
+}
+
+/// SQLite's type of what is `NULL`: sqlx knows it, but has no name for it.
+#[cfg(feature = "sqlite")]
+static NULL: OnceLock<SqliteTypeInfo> = OnceLock::new();
+
+/// Learns it from a column that is an expression and `NULL`: every connection has one for us.
+#[cfg(feature = "sqlite")]
+pub(crate) fn learn_null(row: &SqliteRow, column: usize) -> Result<(), sqlx::Error> {
+    let value = row.try_get_raw(column)?;
+    NULL.get_or_init(|| value.type_info().into_owned());
+    Ok(())
+}
+
+/// The driver takes `NULL` for 0, or for an empty text, where something else than an `Option` is asked for.
+#[cfg(feature = "sqlite")]
+fn of_sqlite<'r, T, C>(row: &'r SqliteRow, column: &C) -> Result<T, sqlx::Error>
+where
+    T: Decode<'r, sqlx::Sqlite> + Type<sqlx::Sqlite>,
+    C: ColumnIndex<SqliteRow>,
+{
+    let is_null = row.try_get_raw(column)?.is_null();
+    if is_null && NULL.get().is_some_and(|null| !T::compatible(null)) {
+        let source = Box::new(sqlx::error::UnexpectedNullError);
+        return Err(sqlx::Error::ColumnDecode { index: format!("{column:?}"), source });
+    }
+    row.try_get(column)
 }

@@ -18,6 +18,17 @@ pub(crate) struct Settings {
     pub(crate) busy_timeout: Duration,
 }
 
+/// How long a connection may take to say that it is still there.
+const LONGEST_PING: Duration = Duration::from_secs(5);
+const SHORTEST_PING: Duration = Duration::from_millis(100);
+
+impl Settings {
+    /// Never all the time that somebody has who waits for a connection: they want another one then.
+    pub(crate) fn ping_timeout(&self) -> Duration {
+        (self.acquire_timeout / 2).clamp(SHORTEST_PING, LONGEST_PING)
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {

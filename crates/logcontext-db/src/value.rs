@@ -31,7 +31,24 @@ impl Arguments {
             _ => unreachable!("no connection to a database that is not built in"),
         });
         parameters.bind(&mut arguments).map_err(sqlx::Error::Encode)?;
+        if let Some(too_many) = arguments.too_many() {
+            return Err(sqlx::Error::Encode(too_many.into()));
+        }
         Ok(arguments)
+    }
+
+    /// PostgreSQL counts them in 16 bits, and its driver would call the connection broken. SQLite says so itself.
+    fn too_many(&self) -> Option<String> {
+        match &self.0 {
+            #[cfg(feature = "postgres")]
+            Inner::Postgres(arguments) if arguments.len() > usize::from(u16::MAX) => Some(format!(
+                "expected at most {} parameters for one statement, got {}",
+                u16::MAX,
+                arguments.len()
+            )),
+            #[allow(unreachable_patterns, reason = "where none is built in")]
+            _ => None,
+        }
     }
 
     /// Adds one value: the next of `$1`, `$2`, ..
@@ -43,8 +60,8 @@ impl Arguments {
     }
 }
 
-/// A value that a statement can be given: what sqlx can encode for every database that is built in. Numbers,
-/// `bool`, `&str`, `String`, `&[u8]`, `Vec<u8>`, and `Option`s of them for `NULL`.
+/// A value that a statement can be given: what sqlx can encode for every database that is built in: `bool`, `i8`,
+/// `i16`, `i32`, `i64`, `f32`, `f64`, `&str`, `String`, `&[u8]`, `Vec<u8>`, and `Option`s of them for `NULL`.
 pub trait Parameter: sealed::Parameter {}
 
 impl<T: sealed::Parameter> Parameter for T {}

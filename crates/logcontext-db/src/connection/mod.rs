@@ -1,47 +1,30 @@
 //! [`Connection`]: one connection to either database, and what can be done with it.
 
+mod open;
+mod opener;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use logcontext::LogContext;
 use sqlx::SqlStr;
-use tokio::sync::Notify;
+use tokio::runtime::Handle;
 
 use crate::backend::Address;
-use crate::settings::Settings;
 use crate::value::{Arguments, Inner as Values};
-use crate::{Backend, Row, row};
+use crate::{Row, row};
 
+pub(crate) use open::{Counted, OpenConnections};
+pub(crate) use opener::{Opener, Role};
 #[cfg(feature = "postgres")]
 pub(crate) use postgres::Canceller;
 
 /// How long a server may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(5);
-
-/// What a connection may be used for. SQLite has one that writes; all others only read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Role {
-    Any,
-    Reader,
-}
-
-/// What a connection is opened with.
-#[derive(Clone)]
-pub(crate) struct Opener {
-    pub(crate) address: Address,
-    #[cfg_attr(not(feature = "sqlite"), expect(dead_code, reason = "only SQLite's connections differ"))]
-    pub(crate) role: Role,
-    pub(crate) settings: Arc<Settings>,
-    pub(crate) open: Arc<OpenConnections>,
-    #[cfg(feature = "postgres")]
-    pub(crate) canceller: Arc<Canceller>,
-}
 
 pub(crate) struct Connection {
     /// `None` once it has been closed.
@@ -51,7 +34,6 @@ pub(crate) struct Connection {
     pub(crate) is_new: bool,
     /// The pool's at the time it was opened or last found alive: see `Pool::doubt`.
     pub(crate) generation: u64,
-    _counted: Counted,
 }
 
 enum Driver {
@@ -104,26 +86,68 @@ macro_rules! with_arguments {
 
 impl Connection {
     pub(crate) async fn open(opener: &Opener, generation: u64) -> Result<Self, sqlx::Error> {
-        // First: a connection that is being opened is one that must end before the database is closed.
+        // First: a connection that is being opened is one that must end before the database is closed. Counted until
+        // it is really gone: that is up to the drivers.
         let counted = opener.open.count();
         let driver = match &opener.address {
             #[cfg(feature = "sqlite")]
             Address::Sqlite(options) => {
-                Driver::Sqlite(sqlite::Sqlite::open(options, opener.role, &opener.settings).await?)
+                let (options, settings, role) = (options.clone(), Arc::clone(&opener.settings), opener.role);
+                let opening = async move { sqlite::Sqlite::open(&options, role, &settings, counted).await };
+                Driver::Sqlite(opener.on_its_own(opening).await?)
             }
             #[cfg(feature = "postgres")]
             Address::Postgres(options) => Driver::Postgres(
-                postgres::Postgres::open(options, &opener.settings, Arc::clone(&opener.canceller)).await?,
+                postgres::Postgres::open(options, &opener.settings, Arc::clone(&opener.canceller), counted)
+                    .await?,
             ),
             #[cfg(not(any(feature = "sqlite", feature = "postgres")))]
             Address::None(never) => match *never {},
         };
-        Ok(Self { driver: Some(driver), used: Instant::now(), is_new: true, generation, _counted: counted })
+        Ok(Self { driver: Some(driver), used: Instant::now(), is_new: true, generation })
     }
 
     /// Runs a statement without arguments and results: `BEGIN`, `COMMIT`.
     pub(crate) async fn simple(&mut self, sql: &'static str) -> Result<(), sqlx::Error> {
         on_driver!(self, driver => driver.simple(sql).await)
+    }
+
+    /// Begins a transaction with this statement.
+    pub(crate) async fn begin(&mut self, sql: &'static str) -> Result<(), sqlx::Error> {
+        on_driver!(self, driver => driver.begin(sql).await)
+    }
+
+    /// Is it known to be so already? Where it cannot be told, there is nothing to be done.
+    pub(crate) fn is_told(&self, only_reads: bool) -> bool {
+        match &self.driver {
+            #[cfg(feature = "sqlite")]
+            Some(Driver::Sqlite(driver)) => driver.is_told(only_reads),
+            _ => {
+                let _ = only_reads;
+                true
+            }
+        }
+    }
+
+    /// What follows may only read, or may write as well.
+    pub(crate) async fn only_reads(&mut self, only_reads: bool) -> Result<(), sqlx::Error> {
+        match self.driver.as_mut() {
+            #[cfg(feature = "sqlite")]
+            Some(Driver::Sqlite(driver)) => driver.only_reads(only_reads).await,
+            _ => {
+                let _ = only_reads;
+                Ok(())
+            }
+        }
+    }
+
+    /// Has the database rolled back the transaction by itself, since it was begun?
+    pub(crate) fn has_rolled_back(&self) -> bool {
+        match &self.driver {
+            #[cfg(feature = "sqlite")]
+            Some(Driver::Sqlite(driver)) => driver.has_rolled_back(),
+            _ => false,
+        }
     }
 
     /// Runs any number of statements, separated by semicolons.
@@ -199,22 +223,14 @@ impl Connection {
 
     /// Closes it and waits until that is done. It is gone afterwards, also on an error.
     pub(crate) async fn close(&mut self) {
-        let closing = async {
-            match self.driver.take() {
-                #[cfg(feature = "sqlite")]
-                Some(Driver::Sqlite(driver)) => driver.close().await,
-                #[cfg(feature = "postgres")]
-                Some(Driver::Postgres(driver)) => driver.close().await,
-                #[cfg(not(any(feature = "sqlite", feature = "postgres")))]
-                Some(Driver::None(never)) => match never {},
-                None => Ok::<(), sqlx::Error>(()),
-            }
-        };
-        match tokio::time::timeout(GOODBYE, closing).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::debug!(target: "logcontext::db", %error, "connection was closed with an error"),
-            Err(_) => tracing::debug!(target: "logcontext::db", "server did not say goodbye in time"),
+        if let Some(driver) = self.driver.take() {
+            driver.close().await;
         }
+    }
+
+    /// Drops it without a goodbye: nobody is there who would hear it, or something is running that nobody could end.
+    pub(crate) fn cut(mut self) {
+        self.driver = None;
     }
 
     /// sqlx's own connection, for what there is no method for.
@@ -238,50 +254,38 @@ impl Connection {
     }
 }
 
-impl Opener {
-    pub(crate) fn backend(&self) -> Backend {
-        self.address.backend()
-    }
-}
-
-/// How many connections are open, or being opened or closed.
-#[derive(Debug, Default)]
-pub(crate) struct OpenConnections {
-    open: AtomicUsize,
-    none_left: Notify,
-}
-
-impl OpenConnections {
-    pub(crate) fn count(self: &Arc<Self>) -> Counted {
-        self.open.fetch_add(1, Relaxed);
-        Counted(Arc::clone(self))
-    }
-
-    pub(crate) fn get(&self) -> usize {
-        self.open.load(Relaxed)
-    }
-
-    pub(crate) async fn all_gone(&self) {
-        loop {
-            let notified = self.none_left.notified();
-            tokio::pin!(notified);
-            // Before looking: what goes in between is heard of.
-            notified.as_mut().enable();
-            if self.get() == 0 {
-                return;
-            }
-            notified.await;
+/// Whatever becomes of a connection, the other side is told: a pool that is closed at the very moment at which a
+/// connection comes back drops it.
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if let Some(driver) = self.driver.take()
+            && let Ok(runtime) = Handle::try_current()
+        {
+            #[expect(clippy::disallowed_methods, reason = "counted: who closes the database waits for it")]
+            runtime.spawn(driver.close());
         }
     }
 }
 
-/// One of them. Dropped last of a connection's parts.
-pub(crate) struct Counted(Arc<OpenConnections>);
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        if self.0.open.fetch_sub(1, Relaxed) == 1 {
-            self.0.none_left.notify_waiters();
+impl Driver {
+    async fn close(self) {
+        let closing = async {
+            let closed: Result<(), sqlx::Error> = match self {
+                #[cfg(feature = "sqlite")]
+                Self::Sqlite(driver) => driver.close().await,
+                #[cfg(feature = "postgres")]
+                Self::Postgres(driver) => driver.close().await,
+                #[cfg(not(any(feature = "sqlite", feature = "postgres")))]
+                Self::None(never) => match never {},
+            };
+            closed
+        };
+        match tokio::time::timeout(GOODBYE, closing).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::debug!(target: "logcontext::db", %error, "connection was closed with an error");
+            }
+            Err(_) => tracing::debug!(target: "logcontext::db", "server did not say goodbye in time"),
         }
     }
 }

@@ -1,24 +1,44 @@
 //! A connection to PostgreSQL.
 
+mod canceller;
+
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgRow};
 use sqlx::{ConnectOptions, Connection as _, Executor as _, Row as _, SqlStr};
-use tokio::sync::Mutex;
+use tokio::time::timeout;
 
-use super::{Counted, OpenConnections};
-use crate::backend::Address;
+use super::Counted;
 use crate::settings::Settings;
+pub(crate) use canceller::Canceller;
 
-/// How long the server may take to be told to cancel a statement. After that the connection is closed without.
-const CANCEL: Duration = Duration::from_secs(5);
+/// How long the server may take to end what was left behind. After that the connection is closed without.
+const SETTLE: Duration = Duration::from_secs(5);
+
+/// How long a statement that nobody waits for any more may go on by itself: many are about to end anyway.
+const GRACE: Duration = Duration::from_millis(10);
+
+/// How long a statement may take to end after it has been cancelled, before it is cancelled again: the first time,
+/// the server may not even have begun it.
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// What the server can be told at most: its milliseconds are an `int`.
+const LONGEST_LIMIT: u128 = i32::MAX as u128;
 
 pub(super) struct Postgres {
     connection: PgConnection,
-    /// The server's process that serves it: what is told to cancel.
-    process: i32,
+    process: Process,
     canceller: Arc<Canceller>,
+    _counted: Counted,
+}
+
+/// The server's process that serves a connection: what is told to cancel.
+#[derive(Debug)]
+struct Process {
+    id: i32,
+    /// When it was started, as the server writes it: ids come again, after a restart soon.
+    since: Option<String>,
 }
 
 impl Postgres {
@@ -26,16 +46,21 @@ impl Postgres {
         options: &PgConnectOptions,
         settings: &Settings,
         canceller: Arc<Canceller>,
+        counted: Counted,
     ) -> Result<Self, sqlx::Error> {
         let mut options = options.clone().disable_statement_logging();
         if let Some(limit) = settings.statement_timeout {
-            // Zero would be none at all.
-            options = options.options([("statement_timeout", limit.as_millis().max(1).to_string())]);
+            // Zero would be none at all, and more than this an error.
+            let limit = limit.as_millis().clamp(1, LONGEST_LIMIT);
+            options = options.options([("statement_timeout", limit.to_string())]);
         }
         let mut connection = options.connect().await?;
-        let row = sqlx::query("SELECT pg_backend_pid()").fetch_one(&mut connection).await?;
-        let process = row.try_get(0)?;
-        Ok(Self { connection, process, canceller })
+        let row =
+            sqlx::raw_sql("SELECT pid, backend_start::text FROM pg_stat_get_activity(pg_backend_pid())")
+                .fetch_one(&mut connection)
+                .await?;
+        let process = Process { id: row.try_get(0)?, since: row.try_get(1)? };
+        Ok(Self { connection, process, canceller, _counted: counted })
     }
 
     pub(super) async fn simple(&mut self, sql: &'static str) -> Result<(), sqlx::Error> {
@@ -43,12 +68,20 @@ impl Postgres {
         Ok(())
     }
 
+    pub(super) async fn begin(&mut self, sql: &'static str) -> Result<(), sqlx::Error> {
+        self.simple(sql).await
+    }
+
     pub(super) async fn script(&mut self, sql: SqlStr) -> Result<(), sqlx::Error> {
         sqlx::raw_sql(sql).execute(&mut self.connection).await?;
         Ok(())
     }
 
-    pub(super) async fn fetch_all(&mut self, sql: SqlStr, arguments: PgArguments) -> Result<Vec<PgRow>, sqlx::Error> {
+    pub(super) async fn fetch_all(
+        &mut self,
+        sql: SqlStr,
+        arguments: PgArguments,
+    ) -> Result<Vec<PgRow>, sqlx::Error> {
         sqlx::query_with(sql, arguments).fetch_all(&mut self.connection).await
     }
 
@@ -71,11 +104,27 @@ impl Postgres {
 
     pub(super) async fn settle(&mut self, in_flight: bool, in_transaction: bool) -> bool {
         if in_flight {
+            let process = self.process.id;
+            if timeout(SETTLE, self.stop()).await.is_err() {
+                tracing::warn!(
+                    target: "logcontext::db",
+                    process,
+                    "a statement could not be cancelled: the server may go on with it",
+                );
+            }
             // A cancel request may arrive late, and then hits what runs by then: nothing will, on this connection.
-            self.canceller.cancel(self.process).await;
             return false;
         }
-        !in_transaction || self.connection.execute("ROLLBACK").await.is_ok()
+        !in_transaction || matches!(timeout(SETTLE, self.connection.execute("ROLLBACK")).await, Ok(Ok(_)))
+    }
+
+    /// Ends what is running, and waits until it has ended.
+    async fn stop(&mut self) {
+        let mut patience = GRACE;
+        while timeout(patience, until_idle(&mut self.connection)).await.is_err() {
+            self.canceller.cancel(&self.process).await;
+            patience = AGAIN;
+        }
     }
 
     pub(super) async fn close(self) -> Result<(), sqlx::Error> {
@@ -87,70 +136,8 @@ impl Postgres {
     }
 }
 
-/// A connection of its own for cancel requests: the pool's may all be busy with what is to be cancelled. Opened when
-/// it is needed, and closed when it has been idle.
-pub(crate) struct Canceller {
-    options: Option<PgConnectOptions>,
-    open: Arc<OpenConnections>,
-    line: Mutex<Option<Line>>,
-}
-
-struct Line {
-    connection: PgConnection,
-    used: Instant,
-    _counted: Counted,
-}
-
-impl Canceller {
-    pub(crate) fn of(address: &Address, open: &Arc<OpenConnections>) -> Self {
-        let options = match address {
-            Address::Postgres(options) => Some((**options).clone().disable_statement_logging()),
-            #[allow(unreachable_patterns, reason = "where both are built in")]
-            _ => None,
-        };
-        Self { options, open: Arc::clone(open), line: Mutex::new(None) }
-    }
-
-    async fn cancel(&self, process: i32) {
-        let cancelling = tokio::time::timeout(CANCEL, self.send(process)).await;
-        match cancelling {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                tracing::debug!(target: "logcontext::db", %error, process, "cannot cancel a statement");
-            }
-            Err(_) => tracing::debug!(target: "logcontext::db", process, "cannot cancel a statement in time"),
-        }
-    }
-
-    async fn send(&self, process: i32) -> Result<(), sqlx::Error> {
-        let Some(options) = &self.options else { return Ok(()) };
-        let mut place = self.line.lock().await;
-        // Out of its place while it is used: if this is dropped half-way, or fails, so is the connection.
-        let mut line = match place.take() {
-            Some(line) => line,
-            None => {
-                let counted = self.open.count();
-                Line { connection: options.connect().await?, used: Instant::now(), _counted: counted }
-            }
-        };
-        sqlx::query("SELECT pg_cancel_backend($1)").bind(process).execute(&mut line.connection).await?;
-        line.used = Instant::now();
-        *place = Some(line);
-        Ok(())
-    }
-
-    /// Closes the connection.
-    pub(crate) async fn close(&self) {
-        self.close_if_idle(Duration::ZERO).await;
-    }
-
-    /// Closes the connection if nobody has used it for so long.
-    pub(crate) async fn close_if_idle(&self, limit: Duration) {
-        let mut place = self.line.lock().await;
-        if place.as_ref().is_some_and(|line| line.used.elapsed() >= limit)
-            && let Some(line) = place.take()
-        {
-            let _ = tokio::time::timeout(super::GOODBYE, line.connection.close()).await;
-        }
-    }
+/// Waits until the server has nothing more to do for this connection, or the connection is lost.
+async fn until_idle(connection: &mut PgConnection) {
+    // What the statement answers is nobody's business any more, an error neither.
+    while let Err(sqlx::Error::Database(_)) = connection.ping().await {}
 }

@@ -11,23 +11,38 @@ use sqlx::sqlite::{
 };
 use sqlx::{ConnectOptions, Connection as _, SqlStr};
 
-use super::Role;
+use super::{Counted, OpenConnections, Role};
+use crate::Backend;
+use crate::error::Class;
+use crate::row::learn_null;
 use crate::settings::Settings;
 
 /// The only code of ours that SQLite's thread runs by itself is a collation: comparing by this one tells us the
-/// thread.
+/// thread. And a `NULL` as the driver has it: see `row`.
 const REGISTER: &str = "logcontext_register";
-const CALL_REGISTER: &str = "SELECT 'a' < 'b' COLLATE logcontext_register";
+const CALL_REGISTER: &str = "SELECT 'a' < 'b' COLLATE logcontext_register, NULL";
 
 /// How many of its instructions SQLite executes between two looks at whether it is to stop: some tens of
 /// microseconds.
 const INSTRUCTIONS: i32 = 1_000;
 
+/// What SQLite can be told at most: its milliseconds are an `int`.
+const LONGEST_BUSY_TIMEOUT: Duration = Duration::from_millis(i32::MAX as u64);
+
+/// Between two tries to open a file that somebody else has just made: from this on, doubled each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+
 pub(super) struct Sqlite {
     connection: SqliteConnection,
     thread: Arc<OnceLock<DriverThread>>,
     stop: Arc<Stop>,
+    /// Set by SQLite when a transaction is rolled back, whoever does that.
+    rolled_back: Arc<AtomicBool>,
+    /// Whether it may only read, as far as that is known.
+    only_reads: Option<bool>,
     statement_timeout: Option<Duration>,
+    open: Arc<OpenConnections>,
 }
 
 impl Sqlite {
@@ -35,14 +50,18 @@ impl Sqlite {
         options: &SqliteConnectOptions,
         role: Role,
         settings: &Settings,
+        counted: Counted,
     ) -> Result<Self, sqlx::Error> {
+        let open = counted.all();
         let thread = Arc::new(OnceLock::new());
         let to_register = Arc::clone(&thread);
         let mut options = options
             .clone()
             .foreign_keys(true)
-            .busy_timeout(settings.busy_timeout)
+            .busy_timeout(settings.busy_timeout.min(LONGEST_BUSY_TIMEOUT))
             .collation(REGISTER, move |a, b| {
+                // Goes when SQLite has closed the files, and lets go of its collations.
+                let _ = &counted;
                 to_register.get_or_init(DriverThread::register);
                 a.cmp(b)
             })
@@ -53,17 +72,53 @@ impl Sqlite {
             Role::Any => options.journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Normal),
             Role::Reader => options.pragma("query_only", "ON"),
         };
-        let mut connection = options.connect().await?;
-        sqlx::query(CALL_REGISTER).execute(&mut connection).await?;
+        let mut connection = connect(&options, settings.busy_timeout).await?;
+        learn_null(&sqlx::query(CALL_REGISTER).fetch_one(&mut connection).await?, 1)?;
         let stop = Arc::new(Stop::new());
-        let looked_at = Arc::clone(&stop);
-        connection.lock_handle().await?.set_progress_handler(INSTRUCTIONS, move || !looked_at.now());
-        Ok(Self { connection, thread, stop, statement_timeout: settings.statement_timeout })
+        let rolled_back = Arc::new(AtomicBool::new(false));
+        let (looked_at, to_set) = (Arc::clone(&stop), Arc::clone(&rolled_back));
+        let mut handle = connection.lock_handle().await?;
+        handle.set_progress_handler(INSTRUCTIONS, move || !looked_at.now());
+        handle.set_rollback_hook(move || to_set.store(true, Relaxed));
+        drop(handle);
+        let only_reads = Some(role == Role::Reader);
+        Ok(Self {
+            connection,
+            thread,
+            stop,
+            rolled_back,
+            only_reads,
+            statement_timeout: settings.statement_timeout,
+            open,
+        })
     }
 
     pub(super) async fn simple(&mut self, sql: &'static str) -> Result<(), sqlx::Error> {
         // Prepared once, and no statement that could take long.
         sqlx::query(sql).execute(&mut self.connection).await?;
+        Ok(())
+    }
+
+    pub(super) async fn begin(&mut self, sql: &'static str) -> Result<(), sqlx::Error> {
+        self.rolled_back.store(false, Relaxed);
+        self.simple(sql).await
+    }
+
+    /// Whether it was, since the last `begin`. Only good for something while no statement runs.
+    pub(super) fn has_rolled_back(&self) -> bool {
+        self.rolled_back.load(Relaxed)
+    }
+
+    pub(super) fn is_told(&self, only_reads: bool) -> bool {
+        self.only_reads == Some(only_reads)
+    }
+
+    /// Whoever uses it next says what they want: so nothing has to be put back.
+    pub(super) async fn only_reads(&mut self, only_reads: bool) -> Result<(), sqlx::Error> {
+        // Nobody knows, if this is dropped half-way.
+        self.only_reads = None;
+        self.simple(if only_reads { "PRAGMA query_only = ON" } else { "PRAGMA query_only = OFF" }).await?;
+        self.only_reads = Some(only_reads);
         Ok(())
     }
 
@@ -91,7 +146,11 @@ impl Sqlite {
         sqlx::query_with(sql, arguments).fetch_optional(&mut self.connection).await
     }
 
-    pub(super) async fn execute(&mut self, sql: SqlStr, arguments: SqliteArguments) -> Result<u64, sqlx::Error> {
+    pub(super) async fn execute(
+        &mut self,
+        sql: SqlStr,
+        arguments: SqliteArguments,
+    ) -> Result<u64, sqlx::Error> {
         let _limit = self.stop.after(self.statement_timeout);
         let done = sqlx::query_with(sql, arguments).execute(&mut self.connection).await?;
         Ok(done.rows_affected())
@@ -136,11 +195,34 @@ impl Sqlite {
     pub(super) async fn close(self) -> Result<(), sqlx::Error> {
         // For the case that something runs that nobody waits for.
         self.stop.ask();
+        // Of two that close at the same moment, neither is the last one, and the log stays beside the file.
+        let _alone = self.open.closing.lock().await;
         self.connection.close().await
     }
 
     pub(super) fn connection(&mut self) -> &mut SqliteConnection {
         &mut self.connection
+    }
+}
+
+/// Opens the file. Where another process is just making it a write-ahead one, SQLite does not wait, but fails.
+async fn connect(
+    options: &SqliteConnectOptions,
+    busy_timeout: Duration,
+) -> Result<SqliteConnection, sqlx::Error> {
+    let start = Instant::now();
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match options.connect().await {
+            Err(error)
+                if Class::of(&error, Backend::Sqlite) == Class::Conflict
+                    && start.elapsed() < busy_timeout =>
+            {
+                tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+            result => return result,
+        }
     }
 }
 
@@ -167,7 +249,7 @@ impl Stop {
 
     /// The statement that follows is to stop after so long, until the answer is dropped.
     fn after(self: &Arc<Self>, limit: Option<Duration>) -> Option<Limit> {
-        let deadline = self.start.elapsed() + limit?;
+        let deadline = self.start.elapsed().saturating_add(limit?);
         self.deadline.store(u64::try_from(deadline.as_nanos()).unwrap_or(u64::MAX), Relaxed);
         Some(Limit(Arc::clone(self)))
     }

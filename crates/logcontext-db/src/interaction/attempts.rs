@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use logcontext::LogContext;
 
-use super::seat::{Left, Seat, ours};
-use super::tally::{Outcome, Tally};
-use super::{Callbacks, Interaction, Isolation};
+use super::pending::Pending;
+use super::seat::{Left, Seat};
+use super::tally::Outcome;
+use super::{Interaction, Isolation};
 use crate::database::payer;
-use crate::error::Class;
+use crate::error::{Class, ours};
+use crate::follower::follow;
 use crate::pool::{Held, Pool};
 use crate::{Backend, Error};
 
@@ -22,12 +24,11 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 pub(super) struct Attempts {
     pool: Arc<Pool>,
     begin: &'static str,
+    read_only: bool,
     max_tries: u32,
     context: LogContext,
     /// `None` once it has been concluded, or handed on.
-    tally: Option<Tally>,
-    /// Those of the last try. Forgotten when the next one begins.
-    callbacks: Callbacks,
+    pending: Option<Pending>,
     phase: Phase,
 }
 
@@ -48,14 +49,14 @@ impl Attempts {
         let database = interaction.database;
         let pool = Arc::clone(database.pool(interaction.read_only));
         let begin = begin(database.backend(), interaction.read_only, interaction.isolation);
-        let tally = database.tally(interaction.name, &context);
+        let pending = Pending::new(database.tally(interaction.name, &context));
         Self {
             pool,
             begin,
+            read_only: interaction.read_only,
             max_tries: interaction.max_tries,
             context,
-            tally: Some(tally),
-            callbacks: Callbacks::default(),
+            pending: Some(pending),
             phase: Phase::Idle,
         }
     }
@@ -63,25 +64,23 @@ impl Attempts {
     /// Begins a try. `None` if another transaction was in the way, and there may be a next try.
     pub(super) async fn begin(&mut self) -> Result<Option<Arc<Seat>>, Error> {
         loop {
-            let mut held = self.pool.acquire(&self.context).await?;
-            self.tally().begins();
-            match held.simple(self.begin).await {
+            let mut held = self.pool.acquire(&self.context, self.name()).await?;
+            self.pending().tally().begins();
+            match held.begin(self.begin, self.read_only).await {
                 Ok(()) => {
-                    held.in_transaction(true);
-                    self.callbacks = Callbacks::default();
                     let seat = Seat::new(held);
                     self.phase = Phase::Open(Arc::clone(&seat));
                     return Ok(Some(seat));
                 }
                 // The server had gone while the connection was idle. Nothing was done yet: the next one, please.
-                Err(_) if held.is_broken() && !held.is_new() => self.tally().forgets(),
+                Err(_) if held.is_broken() && !held.is_new() => self.pending().tally().forgets(),
                 Err(error) => {
                     let conflict = Class::of(&error, held.backend()) == Class::Conflict;
                     let error = ours(error, held.backend(), &self.pool.settings);
                     held.release();
-                    self.tally().ends();
-                    if conflict && self.tries() < self.max_tries {
-                        self.tell_of_retry(&error);
+                    self.pending().tally().ends();
+                    if conflict && self.may_try_again() {
+                        self.tell_of_retry(Some(&error));
                         self.pause().await;
                         return Ok(None);
                     }
@@ -93,19 +92,18 @@ impl Attempts {
 
     /// Commits. An error if that failed for good, none if it is worth another try.
     pub(super) async fn commit(&mut self) -> Result<(), Option<Error>> {
-        let Some((mut held, left)) = self.take_seat() else { return Err(Some(Error::Interrupted)) };
+        let Some((mut held, mut left)) = self.take_seat() else { return Err(Some(Error::Interrupted)) };
         if left.interrupted {
             self.roll_back_held(held).await;
             return Err(Some(Error::Interrupted));
         }
-        // PostgreSQL answers COMMIT of a failed transaction with a rollback, and calls that a success.
-        if left.failed
-            && held.backend() == Backend::Postgres
-            && let Err(error) = held.simple("SELECT 1").await
-        {
-            let conflict = left.conflict;
+        if let Some(error) = failed(&mut held, &mut left).await {
             self.roll_back_held(held).await;
-            return if conflict && self.may_try_again() { Err(None) } else { Err(Some(Error::Failed(error))) };
+            let again = left.conflict && self.may_try_again();
+            if again {
+                self.tell_of_retry(Some(&error));
+            }
+            return Err((!again).then_some(error));
         }
         let backend = held.backend();
         match self.end(Box::pin(commit(held)), true).await {
@@ -117,7 +115,7 @@ impl Attempts {
                 let conflict = Class::of(&error, backend) == Class::Conflict;
                 let error = ours(error, backend, &self.pool.settings);
                 if conflict && self.may_try_again() {
-                    self.tell_of_retry(&error);
+                    self.tell_of_retry(Some(&error));
                     return Err(None);
                 }
                 Err(Some(error))
@@ -131,17 +129,13 @@ impl Attempts {
         self.roll_back_held(held).await;
         let again = left.conflict && self.may_try_again();
         if again {
-            tracing::info!(
-                target: "logcontext::db",
-                transaction = self.name(),
-                tries = self.tries(),
-                "another transaction was in the way: trying again",
-            );
+            self.tell_of_retry(None);
         }
         again
     }
 
     pub(super) async fn panicked(&mut self) {
+        self.pending().otherwise(Outcome::Panicked);
         if let Some((held, _)) = self.take_seat() {
             self.roll_back_held(held).await;
         }
@@ -155,22 +149,23 @@ impl Attempts {
     }
 
     /// Waits a little: each time longer, and not as long as others who wait.
-    pub(super) async fn pause(&self) {
-        let doubled = FIRST_PAUSE * 2_u32.saturating_pow(self.tries().saturating_sub(1).min(16));
+    pub(super) async fn pause(&mut self) {
+        let doubled = FIRST_PAUSE * 2_u32.saturating_pow(self.pending().tries().saturating_sub(1).min(16));
         let pause = doubled.min(LONGEST_PAUSE).mul_f64(0.5 + fastrand::f64() / 2.0);
         tokio::time::sleep(pause).await;
     }
 
-    fn may_try_again(&self) -> bool {
-        self.tries() < self.max_tries && !self.pool.is_closed()
+    fn may_try_again(&mut self) -> bool {
+        self.pending().tries() < self.max_tries && !self.pool.is_closed()
     }
 
-    fn tell_of_retry(&self, error: &Error) {
+    fn tell_of_retry(&mut self, error: Option<&Error>) {
+        let pending = self.pending();
         tracing::info!(
             target: "logcontext::db",
-            transaction = self.name(),
-            tries = self.tries(),
-            %error,
+            transaction = pending.name(),
+            tries = pending.tries(),
+            error = error.map(tracing::field::display),
             "another transaction was in the way: trying again",
         );
     }
@@ -178,9 +173,9 @@ impl Attempts {
     fn take_seat(&mut self) -> Option<(Held, Left)> {
         let Phase::Open(seat) = std::mem::replace(&mut self.phase, Phase::Idle) else { return None };
         let (held, mut left) = seat.close();
-        self.callbacks = std::mem::take(&mut left.callbacks);
+        self.pending().take_callbacks(&mut left);
         if held.is_none() {
-            self.tally().ends();
+            self.pending().tally().ends();
         }
         Some((held?, left))
     }
@@ -194,8 +189,12 @@ impl Attempts {
         })
         .await;
         self.phase = Phase::Idle;
-        self.tally().ends();
+        self.pending().tally().ends();
         result
+    }
+
+    fn name(&self) -> &'static str {
+        self.pending.as_ref().map_or("", Pending::name)
     }
 
     async fn roll_back_held(&mut self, held: Held) {
@@ -207,74 +206,64 @@ impl Attempts {
     }
 
     fn conclude(&mut self, outcome: Outcome) {
-        if let Some(tally) = self.tally.take() {
-            conclude(tally, std::mem::take(&mut self.callbacks), outcome);
+        if let Some(pending) = self.pending.take() {
+            pending.conclude(outcome);
         }
     }
 
-    fn tally(&mut self) -> &mut Tally {
-        self.tally.as_mut().expect("there until it is concluded, which is the last that happens")
-    }
-
-    fn tries(&self) -> u32 {
-        self.tally.as_ref().map_or(0, Tally::tries)
-    }
-
-    fn name(&self) -> &'static str {
-        self.tally.as_ref().map_or("", Tally::name)
-    }
-}
-
-fn conclude(tally: Tally, callbacks: Callbacks, outcome: Outcome) {
-    // First the books, so that a callback that looks at them finds them in order.
-    tally.conclude(outcome);
-    match outcome {
-        Outcome::Committed => callbacks.committed(),
-        Outcome::Failed | Outcome::Panicked | Outcome::Cancelled => callbacks.failed(),
+    fn pending(&mut self) -> &mut Pending {
+        self.pending.as_mut().expect("there until it is concluded, which is the last that happens")
     }
 }
 
 /// Nobody waits for it any more: it is ended in the background.
 impl Drop for Attempts {
     fn drop(&mut self) {
-        let Some(mut tally) = self.tally.take() else { return };
-        let mut callbacks = std::mem::take(&mut self.callbacks);
+        let Some(mut pending) = self.pending.take() else { return };
+        // Without a runtime all is dropped here and now, and with it what is pending is concluded.
         let can_run = tokio::runtime::Handle::try_current().is_ok();
         match std::mem::replace(&mut self.phase, Phase::Idle) {
-            Phase::Open(seat) if can_run => {
-                let (held, left) = seat.close();
-                callbacks = left.callbacks;
-                self.context.run_in_background(async move {
-                    if let Some(held) = held {
+            Phase::Idle => {}
+            Phase::Open(seat) => {
+                let (held, mut left) = seat.close();
+                pending.take_callbacks(&mut left);
+                if let (Some(held), true) = (held, can_run) {
+                    follow(&self.context, async move {
                         held.settle().await;
-                    }
-                    tally.ends();
-                    conclude(tally, callbacks, Outcome::Cancelled);
-                });
+                        drop(pending);
+                    });
+                }
             }
-            Phase::Ending { end, commits } if can_run => {
-                self.context.run_in_background(async move {
-                    let outcome = match end.await {
-                        Ok(()) if commits => Outcome::Committed,
-                        _ => Outcome::Cancelled,
-                    };
-                    tally.ends();
-                    conclude(tally, callbacks, outcome);
-                });
-            }
-            Phase::Idle | Phase::Open(_) | Phase::Ending { .. } => {
-                tally.ends();
-                // Nothing has to be waited for: here and now. Drops run in the context that they belong to, if they
-                // are a combinator's.
-                conclude(tally, callbacks, Outcome::Cancelled);
-            }
+            Phase::Ending { end, commits } if can_run => follow(&self.context, async move {
+                if end.await.is_ok() && commits {
+                    pending.conclude(Outcome::Committed);
+                }
+            }),
+            Phase::Ending { .. } => {}
         }
     }
+}
+
+/// What the transaction has failed of, though its closure says that all went well.
+async fn failed(held: &mut Held, left: &mut Left) -> Option<Error> {
+    if left.rolled_back {
+        return Some(Error::Failed { cause: left.cause() });
+    }
+    if left.failed.is_none() || held.backend() != Backend::Postgres {
+        return None;
+    }
+    // PostgreSQL answers COMMIT of a failed transaction with a rollback, and calls that a success.
+    let error = held.simple("SELECT 1").await.err()?;
+    Some(match Class::of(&error, Backend::Postgres) {
+        Class::Lost => Error::ConnectionLost(error),
+        _ => Error::Failed { cause: left.cause() },
+    })
 }
 
 async fn commit(mut held: Held) -> Result<(), sqlx::Error> {
     let result = held.simple("COMMIT").await;
     if result.is_ok() {
+        // Before the answer, so that whoever gets it finds its costs and its connection in order.
         held.in_transaction(false);
         held.release();
     } else {

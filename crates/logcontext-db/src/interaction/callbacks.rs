@@ -1,6 +1,5 @@
 //! What a transaction leaves to be done when it is over, either way.
 
-
 type Callback = Box<dyn FnOnce() + Send>;
 
 /// In the order in which they were left.
@@ -17,6 +16,10 @@ impl Callbacks {
 
     pub(crate) fn on_failure(&mut self, callback: impl FnOnce() + Send + 'static) {
         self.on_failure.push(Box::new(callback));
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.after_commit.is_empty() && self.on_failure.is_empty()
     }
 
     /// The transaction is committed: its caller's context is current.

@@ -2,6 +2,7 @@
 
 mod attempts;
 mod callbacks;
+mod pending;
 mod seat;
 mod tally;
 
@@ -16,7 +17,8 @@ use crate::{Database, Error, Txn};
 use attempts::Attempts;
 
 pub(crate) use callbacks::Callbacks;
-pub(crate) use seat::{Lease, Seat, ours};
+use seat::Left;
+pub(crate) use seat::{Lease, Seat};
 pub(crate) use tally::{Outcome, Tally, Transactions, collect, describe};
 
 /// How well a transaction is kept apart from those beside it. PostgreSQL's levels; SQLite's transactions are always
@@ -74,6 +76,7 @@ impl Interaction<'_> {
         E: From<Error>,
     {
         let mut attempts = Attempts::new(&self);
+        let backend = self.database.backend();
         loop {
             let seat = match attempts.begin().await {
                 Ok(Some(seat)) => seat,
@@ -81,7 +84,7 @@ impl Interaction<'_> {
                 Err(error) => return Err(attempts.fail(error.into())),
             };
             // In a block of its own: calling the closure may panic before there is a future.
-            let called = async { closure(Txn::new(seat, self.name)).await };
+            let called = async { closure(Txn::new(seat, self.name, backend)).await };
             match catching(called).await {
                 Ok(Ok(value)) => match attempts.commit().await {
                     Ok(()) => return Ok(value),
@@ -94,6 +97,7 @@ impl Interaction<'_> {
                     }
                 }
                 Err(panic) => {
+                    let panic = Unheard(Some(panic));
                     attempts.panicked().await;
                     panic.resume()
                 }
@@ -111,4 +115,24 @@ async fn catching<F: Future>(future: F) -> Result<F::Output, Panic> {
         Err(panic) => Poll::Ready(Err(panic)),
     })
     .await
+}
+
+/// A panic that is on its way to the caller. If that has gone meanwhile, it is reported here.
+struct Unheard(Option<Panic>);
+
+impl Unheard {
+    fn resume(mut self) -> ! {
+        match self.0.take() {
+            Some(panic) => panic.resume(),
+            None => unreachable!("there until now"),
+        }
+    }
+}
+
+impl Drop for Unheard {
+    fn drop(&mut self) {
+        if let Some(panic) = &mut self.0 {
+            panic.report();
+        }
+    }
 }

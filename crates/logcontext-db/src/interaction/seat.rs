@@ -3,10 +3,9 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::error::Class;
+use crate::error::{Class, ours};
 use crate::interaction::Callbacks;
 use crate::pool::Held;
-use crate::settings::Settings;
 use crate::{Backend, Error};
 
 pub(crate) struct Seat(Mutex<Inside>);
@@ -27,8 +26,18 @@ pub(super) struct Left {
     pub(super) interrupted: bool,
     /// Another transaction was in the way: it is worth another try.
     pub(super) conflict: bool,
-    /// A statement failed. On PostgreSQL the transaction has then failed as a whole, unless there was a savepoint.
-    pub(super) failed: bool,
+    /// The last statement that failed, and how. On PostgreSQL the transaction has then failed as a whole, unless
+    /// there was a savepoint.
+    pub(super) failed: Option<String>,
+    /// The database has rolled it back by itself: further statements would stand for themselves.
+    pub(super) rolled_back: bool,
+}
+
+impl Left {
+    /// What the transaction has failed of, though its closure says otherwise.
+    pub(super) fn cause(&mut self) -> String {
+        self.failed.take().unwrap_or_else(|| "a statement of its own rolled it back".to_owned())
+    }
 }
 
 impl Seat {
@@ -43,8 +52,15 @@ impl Seat {
     /// The connection, for one statement.
     pub(crate) fn lease(&self) -> Result<Lease<'_>, Error> {
         let mut inside = self.lock();
+        if inside.over {
+            return Err(Error::Over);
+        }
         if inside.left.interrupted {
             return Err(Error::Interrupted);
+        }
+        if inside.left.rolled_back {
+            let cause = inside.left.failed.clone().unwrap_or_default();
+            return Err(Error::Failed { cause });
         }
         match inside.held.take() {
             Some(held) => Ok(Lease { seat: self, held: Some(held) }),
@@ -53,7 +69,10 @@ impl Seat {
     }
 
     pub(crate) fn callbacks(&self, add: impl FnOnce(&mut Callbacks)) {
-        add(&mut self.lock().left.callbacks);
+        let mut inside = self.lock();
+        if !inside.over {
+            add(&mut inside.left.callbacks);
+        }
     }
 
     /// Ends the transaction for whoever still has a `Txn`. There is no connection where somebody is using it: then
@@ -76,40 +95,39 @@ impl Lease<'_> {
         self.held.as_mut().expect("leased until it is dropped")
     }
 
-    pub(crate) fn backend(&self) -> Option<Backend> {
-        self.held.as_ref().map(Held::backend)
+    /// The connection, for a statement that the current context asks for.
+    pub(crate) fn connection(&mut self) -> &mut crate::connection::Connection {
+        let held = self.held();
+        held.asked_for();
+        held.connection()
     }
 
     /// The statement has ended. Makes the driver's error ours.
     pub(crate) fn done<T>(mut self, result: Result<T, sqlx::Error>) -> Result<T, Error> {
         let held = self.held();
         held.done(&result);
+        held.answered();
         let (backend, settings) = (held.backend(), Arc::clone(&held.pool().settings));
+        if held.has_rolled_back() {
+            self.seat.lock().left.rolled_back = true;
+        }
         result.map_err(|error| {
             let mut inside = self.seat.lock();
-            inside.left.failed = true;
             inside.left.conflict |= Class::of(&error, backend) == Class::Conflict;
+            // Once PostgreSQL only answers that something has failed before, that is what matters.
+            if inside.left.failed.is_none() || !is_aftermath(&error, backend) {
+                inside.left.failed = Some(error.to_string());
+            }
             drop(inside);
             ours(error, backend, &settings)
         })
     }
 }
 
-/// The driver's error as ours.
-pub(crate) fn ours(error: sqlx::Error, backend: Backend, settings: &Settings) -> Error {
-    match Class::of(&error, backend) {
-        Class::Lost => Error::ConnectionLost(error),
-        Class::Cancelled => {
-            let limit = settings.statement_timeout;
-            // Somebody else may have cancelled it; the server says which, in words.
-            if limit.is_some() || error.to_string().contains("statement timeout") {
-                Error::StatementTimeout { limit }
-            } else {
-                Error::Database(error)
-            }
-        }
-        Class::Conflict | Class::Other => Error::Database(error),
-    }
+/// "Current transaction is aborted, commands ignored until end of transaction block".
+fn is_aftermath(error: &sqlx::Error, backend: Backend) -> bool {
+    backend == Backend::Postgres
+        && error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "25P02")
 }
 
 impl Drop for Lease<'_> {

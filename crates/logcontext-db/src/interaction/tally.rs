@@ -63,6 +63,10 @@ impl Tally {
         self.name
     }
 
+    pub(crate) fn context(&self) -> &LogContext {
+        &self.context
+    }
+
     pub(crate) fn conclude(mut self, outcome: Outcome) {
         self.record(outcome);
     }

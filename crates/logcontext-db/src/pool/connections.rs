@@ -1,28 +1,70 @@
 //! [`Connections`]: how deadpool makes a connection, and looks at one before it is used again.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use deadpool::managed::{Manager, Metrics, RecycleError, RecycleResult};
+use tokio::time::timeout;
 
 use super::PoolFigures;
+use super::health::{Health, Verdict};
 use super::waiting::WAITER;
 use crate::connection::{Connection, Opener};
 
 pub(crate) struct Connections {
     opener: Opener,
     figures: Arc<PoolFigures>,
-    generation: Arc<AtomicU64>,
+    health: Arc<Health>,
 }
 
 impl Connections {
-    pub(super) fn new(opener: Opener, figures: Arc<PoolFigures>, generation: Arc<AtomicU64>) -> Self {
-        Self { opener, figures, generation }
+    pub(super) fn new(opener: Opener, figures: Arc<PoolFigures>, health: Arc<Health>) -> Self {
+        Self { opener, figures, health }
     }
 
     pub(super) fn opener(&self) -> &Opener {
         &self.opener
+    }
+
+    async fn open(&self) -> Result<Box<Connection>, sqlx::Error> {
+        let generation = self.health.generation();
+        let start = Instant::now();
+        let connection = Connection::open(&self.opener, generation).await?;
+        self.figures.connects.observe(start.elapsed());
+        Ok(Box::new(connection))
+    }
+
+    /// Looks whether it is still there, and closes it if it is not.
+    async fn examine(&self, connection: &mut Connection, verdict: Verdict) -> RecycleResult<sqlx::Error> {
+        let generation = self.health.generation();
+        let is_alive = match verdict {
+            Verdict::Alive | Verdict::Doubtful => self.is_alive(connection).await,
+            Verdict::Dead => false,
+        };
+        if !is_alive {
+            self.figures.lost.fetch_add(1, Relaxed);
+            connection.close().await;
+            return Err(RecycleError::message("the connection was lost while it was idle"));
+        }
+        connection.generation = generation;
+        Ok(())
+    }
+
+    /// Asks it, but not for long: of a connection that was cut off somewhere on its way, nobody hears anything.
+    async fn is_alive(&self, connection: &mut Connection) -> bool {
+        match timeout(self.opener.settings.ping_timeout(), connection.ping()).await {
+            Ok(Ok(())) => true,
+            Ok(Err(error)) => {
+                tracing::debug!(target: "logcontext::db", %error, "an idle connection was lost: replaced");
+                false
+            }
+            Err(_) => {
+                tracing::debug!(target: "logcontext::db", "an idle connection does not answer: all are replaced");
+                self.health.condemn();
+                false
+            }
+        }
     }
 }
 
@@ -32,33 +74,22 @@ fn granted() {
 }
 
 impl Manager for Connections {
-    type Type = Connection;
+    type Type = Box<Connection>;
     type Error = sqlx::Error;
 
-    async fn create(&self) -> Result<Connection, sqlx::Error> {
+    // What is seldom needed is in boxes, here and below: getting an idle connection moves this future about several
+    // times, and the connection with it.
+    async fn create(&self) -> Result<Box<Connection>, sqlx::Error> {
         granted();
-        let generation = self.generation.load(Relaxed);
-        let start = Instant::now();
-        let connection = Connection::open(&self.opener, generation).await?;
-        self.figures.connects.observe(start.elapsed());
-        Ok(connection)
+        Box::pin(self.open()).await
     }
 
-    async fn recycle(&self, connection: &mut Connection, _: &Metrics) -> RecycleResult<sqlx::Error> {
+    async fn recycle(&self, connection: &mut Box<Connection>, _: &Metrics) -> RecycleResult<sqlx::Error> {
         granted();
         connection.is_new = false;
-        let generation = self.generation.load(Relaxed);
-        let doubtful = connection.generation != generation;
-        if !doubtful && connection.used.elapsed() < self.opener.settings.ping_after {
-            return Ok(());
+        match self.health.verdict(connection.generation) {
+            Verdict::Alive if connection.used.elapsed() < self.opener.settings.ping_after => Ok(()),
+            verdict => Box::pin(self.examine(connection, verdict)).await,
         }
-        if let Err(error) = connection.ping().await {
-            tracing::debug!(target: "logcontext::db", %error, "an idle connection was lost: replaced");
-            self.figures.lost.fetch_add(1, Relaxed);
-            connection.close().await;
-            return Err(RecycleError::Backend(error));
-        }
-        connection.generation = generation;
-        Ok(())
     }
 }

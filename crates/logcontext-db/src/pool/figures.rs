@@ -13,7 +13,9 @@ pub(crate) struct PoolFigures {
     pub(crate) connect_failures: AtomicU64,
     pub(crate) lost: AtomicU64,
     pub(crate) timeouts: AtomicU64,
-    pub(crate) refused: AtomicU64,
+    pub(crate) queue_full: AtomicU64,
+    pub(crate) closed: AtomicU64,
+    pub(crate) statement_timeouts: AtomicU64,
 }
 
 impl Default for PoolFigures {
@@ -24,7 +26,9 @@ impl Default for PoolFigures {
             connect_failures: AtomicU64::new(0),
             lost: AtomicU64::new(0),
             timeouts: AtomicU64::new(0),
-            refused: AtomicU64::new(0),
+            queue_full: AtomicU64::new(0),
+            closed: AtomicU64::new(0),
+            statement_timeouts: AtomicU64::new(0),
         }
     }
 }
@@ -39,12 +43,13 @@ const CONNECT_FAILURES: &str = "db_pool_connect_failures";
 const LOST: &str = "db_pool_connections_lost";
 const TIMEOUTS: &str = "db_pool_acquire_timeouts";
 const REFUSED: &str = "db_pool_refused";
+const STATEMENT_TIMEOUTS: &str = "db_statement_timeouts";
 
 const fn figure(name: &'static str, kind: FigureKind, help: &'static str) -> Figure {
     Figure { name, help, kind }
 }
 
-pub(crate) const fn describe() -> [Figure; 10] {
+pub(crate) const fn describe() -> [Figure; 11] {
     use FigureKind::{Counter, Gauge, Histogram};
     [
         figure(WAIT, Histogram, "Time spent waiting for a connection of the pool, in the queue alone."),
@@ -56,7 +61,8 @@ pub(crate) const fn describe() -> [Figure; 10] {
         figure(CONNECT_FAILURES, Counter, "Connections that could not be opened."),
         figure(LOST, Counter, "Connections that were found dead."),
         figure(TIMEOUTS, Counter, "Acquire timeouts: nobody gave a connection back in time."),
-        figure(REFUSED, Counter, "Refused because too many waited already."),
+        figure(REFUSED, Counter, "Refused at once: too many waited already, or the database was closed."),
+        figure(STATEMENT_TIMEOUTS, Counter, "Statements that were cancelled because they took too long."),
     ]
 }
 
@@ -78,8 +84,11 @@ pub(crate) fn collect(database: &str, pool: &Pool, out: &mut dyn Collector) {
         (CONNECT_FAILURES, &figures.connect_failures),
         (LOST, &figures.lost),
         (TIMEOUTS, &figures.timeouts),
-        (REFUSED, &figures.refused),
+        (STATEMENT_TIMEOUTS, &figures.statement_timeouts),
     ] {
         out.value(name, &labels, count.load(Relaxed) as f64);
+    }
+    for (reason, count) in [("queue_full", &figures.queue_full), ("closed", &figures.closed)] {
+        out.value(REFUSED, &[labels[0], labels[1], ("reason", reason)], count.load(Relaxed) as f64);
     }
 }

@@ -1,15 +1,17 @@
 //! [`Held`]: a connection that somebody uses, and that finds its way back whatever happens to them.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
-use deadpool::managed::Object as Pooled;
-use logcontext::LogContext;
+use logcontext::{LogContext, current_context};
+use tokio::time::timeout;
 
+use super::leaving::Leaving;
 use super::{Object, Pool};
 use crate::Backend;
 use crate::connection::Connection;
-use crate::error::Class;
+use crate::error::{Class, is_statement_timeout};
 
 /// A connection in use. Given back by [`release`](Self::release). One that is dropped was in the middle of
 /// something: that is ended in the background first, for the context that had begun it.
@@ -17,15 +19,18 @@ pub(crate) struct Held {
     object: Option<Object>,
     pool: Arc<Pool>,
     context: LogContext,
+    /// Who has asked for the statement that runs, if not that context but a part of it.
+    asker: Option<LogContext>,
     state: State,
 }
 
 /// What the connection is in the middle of.
 #[derive(Clone, Copy, Debug, Default)]
-struct State {
-    in_flight: bool,
-    in_transaction: bool,
-    broken: bool,
+pub(super) struct State {
+    pub(super) in_flight: bool,
+    pub(super) in_transaction: bool,
+    /// The connection is of no more use.
+    pub(super) broken: bool,
 }
 
 impl State {
@@ -37,7 +42,7 @@ impl State {
 impl Held {
     pub(super) fn new(object: Object, pool: &Arc<Pool>, context: &LogContext) -> Self {
         let (pool, context) = (Arc::clone(pool), context.clone());
-        Self { object: Some(object), pool, context, state: State::default() }
+        Self { object: Some(object), pool, context, asker: None, state: State::default() }
     }
 
     pub(crate) fn backend(&self) -> Backend {
@@ -63,13 +68,20 @@ impl Held {
     /// The statement has ended.
     pub(crate) fn done<T>(&mut self, result: &Result<T, sqlx::Error>) {
         self.state.in_flight = false;
-        if let Err(error) = result
-            && Class::of(error, self.backend()) == Class::Lost
-        {
-            self.state.broken = true;
-            self.pool.figures.lost.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            self.pool.doubt();
+        let Err(error) = result else { return };
+        match Class::of(error, self.backend()) {
+            Class::Lost => self.lost(),
+            Class::Cancelled if is_statement_timeout(error, &self.pool.settings) => {
+                self.pool.figures.statement_timeouts.fetch_add(1, Relaxed);
+            }
+            Class::Cancelled | Class::Conflict | Class::Other => {}
         }
+    }
+
+    fn lost(&mut self) {
+        self.state.broken = true;
+        self.pool.figures.lost.fetch_add(1, Relaxed);
+        self.pool.health.doubt();
     }
 
     /// Runs a statement without arguments and results.
@@ -79,6 +91,52 @@ impl Held {
         result
     }
 
+    /// Begins a transaction.
+    pub(crate) async fn begin(&mut self, sql: &'static str, read_only: bool) -> Result<(), sqlx::Error> {
+        self.only_reads(read_only).await?;
+        let result = self.connection().begin(sql).await;
+        self.done(&result);
+        self.state.in_transaction = result.is_ok();
+        result
+    }
+
+    /// What follows may only read, or may write as well: where the connection can be told.
+    pub(crate) async fn only_reads(&mut self, read_only: bool) -> Result<(), sqlx::Error> {
+        if self.object.as_deref().is_some_and(|connection| connection.is_told(read_only)) {
+            return Ok(());
+        }
+        let result = self.connection().only_reads(read_only).await;
+        self.done(&result);
+        result
+    }
+
+    /// Has the database ended the transaction by itself?
+    pub(crate) fn has_rolled_back(&self) -> bool {
+        self.object.as_deref().is_some_and(|connection| connection.has_rolled_back())
+    }
+
+    /// A statement follows that the current context asks for: it pays for what the driver burns, even if it is not
+    /// the one that the transaction is charged to.
+    pub(crate) fn asked_for(&mut self) {
+        if self.backend() != Backend::Sqlite {
+            return;
+        }
+        let current = current_context();
+        if current != self.context && !current.is_sentinel() {
+            if let Some(object) = &self.object {
+                object.charge(&self.context);
+            }
+            self.asker = Some(current);
+        }
+    }
+
+    /// That statement has been answered, or nobody waits for it any more.
+    pub(crate) fn answered(&mut self) {
+        if let (Some(object), Some(asker)) = (&self.object, self.asker.take()) {
+            object.charge(&asker);
+        }
+    }
+
     /// From now on, or no more, a transaction is open on it: what is left open is rolled back.
     pub(crate) fn in_transaction(&mut self, is_open: bool) {
         self.state.in_transaction = is_open;
@@ -86,9 +144,18 @@ impl Held {
 
     /// Asks the server whether it is still there.
     pub(crate) async fn is_alive(&mut self) -> bool {
-        let result = self.connection().ping().await;
-        self.done(&result);
-        result.is_ok()
+        let limit = self.pool.settings.ping_timeout();
+        match timeout(limit, self.connection().ping()).await {
+            Ok(result) => {
+                self.done(&result);
+                result.is_ok()
+            }
+            Err(_) => {
+                self.lost();
+                self.pool.health.condemn();
+                false
+            }
+        }
     }
 
     pub(crate) fn is_broken(&self) -> bool {
@@ -114,67 +181,30 @@ impl Held {
 
     /// Ends what it is in the middle of, and gives it back.
     pub(crate) async fn settle(mut self) {
+        self.answered();
         if let Some(object) = self.object.take() {
-            let leaving = Leaving { object: Some(object), pool: Arc::clone(&self.pool) };
-            leaving.settle(&self.context, self.state).await;
+            Leaving::new(object, &self.pool, &self.context, self.state).settle().await;
         }
     }
 
     fn give_back(&mut self) {
+        self.answered();
         let Some(mut object) = self.object.take() else { return };
         if self.state.is_clean() && !self.pool.is_closed() {
             object.charge(&self.context);
             object.used = Instant::now();
+            // Given back by its drop; closed by it, if the pool has been closed just now.
             return;
         }
         if self.state.in_flight {
             object.interrupt();
         }
-        let leaving = Leaving { object: Some(object), pool: Arc::clone(&self.pool) };
-        if tokio::runtime::Handle::try_current().is_err() {
-            // Nobody is there to end anything politely: the connection is cut, and the server ends the rest.
-            return;
-        }
-        let (context, state) = (self.context.clone(), self.state);
-        self.context.run_in_background(async move { leaving.settle(&context, state).await });
+        Leaving::new(object, &self.pool, &self.context, self.state).go();
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
         self.give_back();
-    }
-}
-
-/// A connection that is not fit for the pool yet. If this is dropped, it never will be.
-struct Leaving {
-    object: Option<Object>,
-    pool: Arc<Pool>,
-}
-
-impl Leaving {
-    async fn settle(mut self, context: &LogContext, state: State) {
-        let Some(object) = self.object.as_mut() else { return };
-        let is_fit = !state.broken && object.settle(state.in_flight, state.in_transaction).await;
-        object.charge(context);
-        if is_fit && !self.pool.is_closed() {
-            object.used = Instant::now();
-            // Given back by its drop.
-            self.object = None;
-            return;
-        }
-        if let Some(object) = self.object.take() {
-            // Its place is free from here on: who waits for it need not wait for the goodbye as well.
-            let mut connection = Pooled::take(object);
-            connection.close().await;
-        }
-    }
-}
-
-impl Drop for Leaving {
-    fn drop(&mut self) {
-        if let Some(object) = self.object.take() {
-            drop(Pooled::take(object));
-        }
     }
 }

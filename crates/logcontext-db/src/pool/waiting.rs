@@ -23,14 +23,19 @@ pub struct Waiting {
     pub context: LogContext,
     /// Since when.
     pub since: Instant,
+    /// The name of the database.
+    pub database: Arc<str>,
     /// The name of the pool.
     pub pool: Arc<str>,
+    /// The name of the transaction that is to be run on it.
+    pub transaction: &'static str,
 }
 
 /// The line of one pool.
 pub(super) struct Queue(Arc<Line>);
 
 struct Line {
+    database: Arc<str>,
     pool: Arc<str>,
     slow: Duration,
     figures: Arc<PoolFigures>,
@@ -42,14 +47,16 @@ struct Line {
 pub(super) struct Waiter {
     number: u64,
     context: LogContext,
+    transaction: &'static str,
     since: Instant,
     over: OnceLock<()>,
     line: Arc<Line>,
 }
 
 impl Queue {
-    pub(super) fn new(pool: Arc<str>, slow: Duration, figures: Arc<PoolFigures>) -> Self {
+    pub(super) fn new(database: Arc<str>, pool: Arc<str>, slow: Duration, figures: Arc<PoolFigures>) -> Self {
         Self(Arc::new(Line {
+            database,
             pool,
             slow,
             figures,
@@ -60,15 +67,20 @@ impl Queue {
     }
 
     /// A place in the line, unless so many are in it already.
-    pub(super) fn enter(&self, context: &LogContext, limit: usize) -> Option<InLine> {
+    pub(super) fn enter(
+        &self,
+        context: &LogContext,
+        transaction: &'static str,
+        limit: usize,
+    ) -> Option<InLine> {
         if self.0.length.fetch_add(1, Relaxed) >= limit {
             self.0.length.fetch_sub(1, Relaxed);
             return None;
         }
         let number = self.0.next.fetch_add(1, Relaxed);
         let line = Arc::clone(&self.0);
-        let waiter =
-            Waiter { number, context: context.clone(), since: Instant::now(), over: OnceLock::new(), line };
+        let (context, since, over) = (context.clone(), Instant::now(), OnceLock::new());
+        let waiter = Waiter { number, context, transaction, since, over, line };
         let waiter = Arc::new(waiter);
         self.0.lock().insert(number, Arc::clone(&waiter));
         Some(InLine(waiter))
@@ -79,6 +91,8 @@ impl Queue {
         let waiting = |waiter: &Arc<Waiter>| Waiting {
             context: waiter.context.clone(),
             since: waiter.since,
+            transaction: waiter.transaction,
+            database: Arc::clone(&self.0.database),
             pool: Arc::clone(&self.0.pool),
         };
         self.0.lock().values().map(waiting).collect()
@@ -105,6 +119,8 @@ impl Waiter {
         if wait >= self.line.slow {
             tracing::warn!(
                 target: "logcontext::db",
+                transaction = self.transaction,
+                database = &*self.line.database,
                 pool = &*self.line.pool,
                 ?wait,
                 context = self.context.name(),
@@ -118,8 +134,13 @@ impl Waiter {
 pub(super) struct InLine(Arc<Waiter>);
 
 impl InLine {
-    pub(super) fn clone_inner(&self) -> Arc<Waiter> {
+    pub(super) fn waiter(&self) -> Arc<Waiter> {
         Arc::clone(&self.0)
+    }
+
+    /// Has a place been given?
+    pub(super) fn is_granted(&self) -> bool {
+        self.0.over.get().is_some()
     }
 }
 

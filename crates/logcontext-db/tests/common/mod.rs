@@ -2,6 +2,12 @@
 
 #![allow(dead_code, unused_macros, unused_imports, reason = "no test uses all of it")]
 
+pub(crate) mod figures;
+pub(crate) mod hold;
+pub(crate) mod outside;
+pub(crate) mod server;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use logcontext::testing::Test;
@@ -18,6 +24,7 @@ pub(crate) struct Own {
     pub(crate) url: String,
     pub(crate) backend: Backend,
     folder: Option<TempDir>,
+    server: Option<Arc<Postgres>>,
 }
 
 impl Own {
@@ -25,18 +32,35 @@ impl Own {
     pub(crate) fn sqlite() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let url = format!("sqlite:{}?mode=rwc", folder.path().join("test.db").display());
-        Self { url, backend: Backend::Sqlite, folder: Some(folder) }
+        Self { url, backend: Backend::Sqlite, folder: Some(folder), server: None }
     }
 
     /// On the server of this test run.
     pub(crate) fn postgres() -> Self {
         let server = Postgres::shared().unwrap_or_else(|missing| panic!("{missing}"));
-        Self { url: server.fresh_database(), backend: Backend::Postgres, folder: None }
+        Self { url: server.fresh_database(), backend: Backend::Postgres, folder: None, server: None }
+    }
+
+    /// On a server of the test's own.
+    pub(crate) fn on(server: &Arc<Postgres>) -> Self {
+        let (url, server) = (server.fresh_database(), Some(Arc::clone(server)));
+        Self { url, backend: Backend::Postgres, folder: None, server }
     }
 
     pub(crate) fn builder(&self) -> DatabaseBuilder {
         Database::builder(&*self.url)
     }
+}
+
+/// From now on a panic prints its message and no more.
+pub(crate) fn short_panics() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| std::panic::set_hook(Box::new(|info| eprintln!("{info}"))));
+}
+
+/// A server of the test's own.
+pub(crate) fn server(settings: &[(&str, &str)]) -> Arc<Postgres> {
+    Arc::new(Postgres::start_with(settings).unwrap_or_else(|missing| panic!("{missing}")))
 }
 
 /// Both kinds of runtime.
@@ -54,7 +78,8 @@ pub(crate) fn runtimes(test: &Test) -> [Runtime; 2] {
 }
 
 /// Runs the test on both runtimes, each time on a database of its own, in a context of its own.
-pub(crate) fn run(own: fn() -> Own, test: impl AsyncFn(Own, Setting<'_>)) {
+#[expect(clippy::needless_pass_by_value, reason = "a closure that is written where it is passed")]
+pub(crate) fn run(own: impl Fn() -> Own, test: impl AsyncFn(Own, Setting<'_>)) {
     let kit = logcontext::testing::start();
     for runtime in runtimes(&kit) {
         let own = own();

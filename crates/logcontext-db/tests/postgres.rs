@@ -1,0 +1,263 @@
+//! What only a server does to its connections: it loses them, restarts, and does not answer.
+
+mod common;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
+use std::time::Duration;
+
+use common::figures::Figures;
+use common::hold::{self, Hold};
+use common::outside::until;
+use common::{DEADLINE, Own};
+use logcontext::LogContext;
+use logcontext_db::{Database, Error, Migration};
+use logcontext_testservers::Stop;
+
+const SLEEPING: &str = "query like '%pg_sleep(600)%' and state = 'active'";
+const SLEEP: &str = "SELECT count(*) FROM pg_sleep(600)";
+
+async fn kill(own: &Own, condition: &str) {
+    let all = format!("datname = '{}' and {condition}", own.database());
+    own.psql(format!("select pg_terminate_backend(pid) from pg_stat_activity where {all}")).await;
+    own.until_sessions(condition, 0).await;
+}
+
+async fn interaction(db: &Database, value: i64) -> Result<i64, Error> {
+    let run = db.run_interaction("echo", |mut txn| async move {
+        txn.query_one("SELECT $1::bigint", (value,)).await?.get(0)
+    });
+    run.await
+}
+
+async fn query(db: &Database, value: i64) -> Result<i64, Error> {
+    db.query_one("ask", "SELECT $1::bigint", (value,)).await?.get(0)
+}
+
+/// Something that sleeps on the server until it is cancelled, seen doing so.
+async fn sleeper(
+    db: &Database,
+    own: &Own,
+    context: &LogContext,
+) -> logcontext::Background<Vec<Result<(), Error>>> {
+    let before = own.sessions(SLEEPING).await;
+    let mine = db.clone();
+    let sleeping = hold::run(context, async move { mine.query("sleep", SLEEP, ()).await.map(drop) });
+    own.until_sessions(SLEEPING, before + 1).await;
+    sleeping
+}
+
+#[test]
+#[ignore = "needs PostgreSQL: cargo xtask test"]
+fn connections_that_die_while_they_are_idle_cost_no_error() {
+    common::run(Own::postgres, async |own, setting| {
+        let table = [Migration::new(1, "numbers", "CREATE TABLE numbers (n BIGINT NOT NULL)")];
+        let db = own.builder().max_connections(3).migrations(table).open().await.unwrap();
+        for round in 0..4 {
+            let mut held = Vec::new();
+            for _ in 0..3 {
+                held.push(Hold::begin(&db, &setting.context).await);
+            }
+            for held in held {
+                held.end().await.unwrap();
+            }
+            kill(&own, "true").await;
+            let before = setting.context.usage().db_txn_count;
+            match round {
+                0 => assert_eq!(interaction(&db, 1).await.unwrap(), 1),
+                1 => assert_eq!(query(&db, 2).await.unwrap(), 2),
+                2 => assert!(db.query_optional("none", "SELECT 1 WHERE false", ()).await.unwrap().is_none()),
+                // What changes something must not happen twice.
+                _ => assert_eq!(
+                    db.execute("add", "INSERT INTO numbers VALUES ($1)", (1_i64,)).await.unwrap(),
+                    1
+                ),
+            }
+            assert_eq!(setting.context.usage().db_txn_count, before + 1);
+            // The others are replaced as well, before somebody meets them.
+            for i in 0..6 {
+                assert_eq!(query(&db, i).await.unwrap(), i);
+            }
+        }
+        let rows = db.query("count", "SELECT n FROM numbers", ()).await.unwrap();
+        assert_eq!(rows.len(), 1);
+        assert!(Figures::now(&setting).value("db_pool_connections_lost", "") >= 4.0);
+        assert_eq!(db.close(DEADLINE).await.left_open, 0);
+        own.is_free().await;
+    });
+}
+
+#[test]
+#[ignore = "needs PostgreSQL: cargo xtask test"]
+fn a_connection_that_dies_in_use_costs_that_one_and_no_other() {
+    common::run(Own::postgres, async |own, setting| {
+        let db = own.builder().max_connections(2).open().await.unwrap();
+        let idle = Hold::begin(&db, &setting.context).await;
+        let sleeping = sleeper(&db, &own, &setting.context).await;
+        idle.end().await.unwrap();
+        kill(&own, "true").await;
+        let lost = hold::outcome(sleeping).await.unwrap_err();
+        assert!(matches!(lost, Error::ConnectionLost(_)), "{lost:?}");
+        assert_eq!(lost.to_string(), "the connection to the database was lost");
+        for i in 0..6 {
+            assert_eq!(interaction(&db, i).await.unwrap(), i);
+            assert_eq!(query(&db, i).await.unwrap(), i);
+        }
+        // Between two statements of a transaction: that one is lost as well, and says so.
+        let held = Hold::begin(&db, &setting.context).await;
+        kill(&own, "true").await;
+        assert!(matches!(held.end().await, Err(Error::ConnectionLost(_))));
+        assert_eq!(interaction(&db, 7).await.unwrap(), 7);
+        assert_eq!(db.close(DEADLINE).await.left_open, 0);
+    });
+}
+
+#[test]
+#[ignore = "needs PostgreSQL: cargo xtask test"]
+fn a_restart_under_load_costs_what_was_in_flight() {
+    const TASKS: usize = 20;
+    let server = common::server(&[]);
+    common::run(
+        || Own::on(&server),
+        async |own, setting| {
+            let db = own.builder().max_connections(10).open().await.unwrap();
+            let stop = Arc::new(AtomicBool::new(false));
+            let done = Arc::new(AtomicU32::new(0));
+            let tasks: Vec<_> = (0..TASKS)
+                .map(|task| {
+                    let (db, stop, done) = (db.clone(), Arc::clone(&stop), Arc::clone(&done));
+                    hold::run(&setting.context, async move {
+                        let mut errors = Vec::new();
+                        let mut i = 0;
+                        while !stop.load(SeqCst) {
+                            i += 1;
+                            let value = i * 100 + task as i64;
+                            let result = match i % 2 {
+                                0 => interaction(&db, value).await,
+                                _ => query(&db, value).await,
+                            };
+                            match result {
+                                Ok(echo) => assert_eq!(echo, value),
+                                Err(error) => errors.push(error),
+                            }
+                            done.fetch_add(1, SeqCst);
+                        }
+                        errors
+                    })
+                })
+                .collect();
+            let mut restarts = 0;
+            for (how, pause) in [(Stop::Fast, 0), (Stop::Immediate, 0), (Stop::Immediate, 500)] {
+                let before = done.load(SeqCst);
+                until("all go on", || done.load(SeqCst) >= before + 200).await;
+                own.server(move |server, _| server.stop(how)).await;
+                tokio::time::sleep(Duration::from_millis(pause)).await;
+                own.server(|server, _| server.start_again()).await;
+                restarts += 1;
+            }
+            let before = done.load(SeqCst);
+            until("all go on", || done.load(SeqCst) >= before + 200).await;
+            stop.store(true, SeqCst);
+            for task in tasks {
+                let errors = hold::outcome(task).await;
+                assert!(errors.len() <= restarts, "{errors:?}");
+                assert!(errors.iter().all(|error| matches!(error, Error::ConnectionLost(_))), "{errors:?}");
+            }
+            assert_eq!(db.connections_in_use(), 0);
+            assert!(db.waiting().is_empty());
+            own.until_sessions("true", db.open_connections()).await;
+            assert!(db.open_connections() <= 10);
+            assert_eq!(db.close(DEADLINE).await.left_open, 0);
+            own.is_free().await;
+        },
+    );
+}
+
+#[test]
+#[ignore = "needs PostgreSQL: cargo xtask test"]
+fn a_connection_that_does_not_answer_is_replaced_and_the_others_with_it() {
+    let server = common::server(&[]);
+    common::run(
+        || Own::on(&server),
+        async |own, setting| {
+            let db = own
+                .builder()
+                .max_connections(4)
+                .acquire_timeout(Duration::from_secs(4))
+                .open()
+                .await
+                .unwrap();
+            let mut held = Vec::new();
+            for _ in 0..4 {
+                held.push(Hold::begin(&db, &setting.context).await);
+            }
+            // One dies, so the others are asked before they are used; and their sessions do not answer.
+            kill_one(&own).await;
+            let mut lost = 0;
+            for held in held {
+                lost += u32::from(held.end().await.is_err());
+            }
+            assert_eq!(lost, 1);
+            freeze_sessions(&own, "STOP").await;
+            // Each alone would cost half of the time that one may wait.
+            assert_eq!(query(&db, 1).await.unwrap(), 1);
+            freeze_sessions(&own, "CONT").await;
+            assert_eq!(db.close(DEADLINE).await.left_open, 0);
+            own.is_free().await;
+        },
+    );
+}
+
+async fn kill_one(own: &Own) {
+    let database = own.database();
+    let one = format!("(select max(pid) from pg_stat_activity where datname = '{database}')");
+    let before = own.sessions("true").await;
+    own.psql(format!("select pg_terminate_backend({one})")).await;
+    own.until_sessions("true", before - 1).await;
+}
+
+/// Only those that are there: new ones answer.
+async fn freeze_sessions(own: &Own, signal: &'static str) {
+    let sql = format!("select pid from pg_stat_activity where datname = '{}'", own.database());
+    let processes = own.psql(sql).await;
+    let mut kill = std::process::Command::new("/bin/sh");
+    kill.args(["-c", "kill -s \"$@\"", "sh", signal]).args(processes.split_whitespace());
+    assert!(kill.status().unwrap().success());
+}
+
+#[test]
+#[ignore = "needs PostgreSQL: cargo xtask test"]
+fn a_database_goes_on_when_one_of_its_two_runtimes_is_gone() {
+    let own = Own::postgres();
+    let kit = logcontext::testing::start();
+    let [_, first] = common::runtimes(&kit);
+    let [_, second] = common::runtimes(&kit);
+    let context = LogContext::builder("GET-1").supervisor(kit.supervisor()).start();
+    let db = std::cell::OnceCell::new();
+    let db = &db;
+    block_on(&first, &context, async {
+        let opened = own.builder().max_connections(2).open().await.unwrap();
+        assert_eq!(interaction(&opened, 1).await.unwrap(), 1);
+        db.set(opened).unwrap();
+    });
+    let db = db.get().unwrap();
+    block_on(&second, &context, async {
+        for i in 0..10 {
+            assert_eq!(interaction(db, i).await.unwrap(), i);
+            assert_eq!(query(db, i).await.unwrap(), i);
+        }
+    });
+    drop(first);
+    block_on(&second, &context, async {
+        for i in 0..10 {
+            assert_eq!(interaction(db, i).await.unwrap(), i);
+            assert_eq!(query(db, i).await.unwrap(), i);
+        }
+        assert_eq!(db.close(DEADLINE).await.left_open, 0);
+        own.is_free().await;
+    });
+}
+
+fn block_on(runtime: &tokio::runtime::Runtime, context: &LogContext, future: impl Future<Output = ()>) {
+    runtime.block_on(logcontext::FutureExt::in_context(future, context.clone()));
+}

@@ -1,0 +1,298 @@
+//! The CPU that SQLite burns on its driver's threads is charged to whoever asked for it, once. Compared with the clocks
+//! of these threads, so only one test at a time may use SQLite here.
+#![cfg(target_os = "linux")]
+
+mod common;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use common::outside::until;
+use common::{DEADLINE, Own};
+use logcontext::{FutureExt, LogContext, Supervisor, current_context};
+use logcontext_db::{Database, Error, Migration};
+use logcontext_tracing::ContextSpans;
+use tokio::runtime::{Builder, Runtime};
+use tracing::instrument::WithSubscriber as _;
+use tracing::{Dispatch, Instrument as _, info_span};
+use tracing_subscriber::prelude::*;
+
+/// Takes some 50 ms of CPU, and answers one row.
+const HEAVY: &str = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 150000)
+                     SELECT count(*) FROM n";
+
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn runtimes() -> [Runtime; 2] {
+    let mut workers = Builder::new_multi_thread();
+    workers.worker_threads(2);
+    [Builder::new_current_thread(), workers].map(|mut builder| builder.enable_all().build().unwrap())
+}
+
+/// What the threads of SQLite's driver have burned: those that live, so connections must stay open.
+fn cpu_of_drivers() -> Duration {
+    let mut nanos = 0;
+    for task in std::fs::read_dir("/proc/self/task").unwrap() {
+        let task = task.unwrap().path();
+        if std::fs::read_to_string(task.join("comm")).unwrap_or_default().starts_with("sqlite-") {
+            let stat = std::fs::read_to_string(task.join("schedstat")).unwrap_or_default();
+            nanos += stat.split(' ').next().and_then(|nanos| nanos.parse::<u64>().ok()).unwrap_or(0);
+        }
+    }
+    Duration::from_nanos(nanos)
+}
+
+fn cpu(context: &LogContext) -> Duration {
+    context.usage().cpu().expect("measured on Linux")
+}
+
+/// At least 95 % of it, and not much more: the context's own part in the asking is small.
+#[track_caller]
+fn assert_charged(charged: Duration, burned: Duration) {
+    assert!(burned > Duration::from_millis(20), "the statement is too light to compare: {burned:?}");
+    assert!(charged >= burned.mul_f64(0.95), "{charged:?} of {burned:?}");
+    assert!(charged <= burned.mul_f64(1.2), "{charged:?} for {burned:?}");
+}
+
+async fn open(own: &Own) -> Database {
+    let db =
+        own.builder().migrations([Migration::new(1, "t", "CREATE TABLE t (i BIGINT)")]).open().await.unwrap();
+    // All connections that are needed are there from here on.
+    db.query("warm", "SELECT 1", ()).await.unwrap();
+    db
+}
+
+/// Runs it in a request on a database of its own, on both runtimes.
+fn run(test: impl AsyncFn(Database, LogContext)) {
+    let _alone = alone();
+    for runtime in runtimes() {
+        let supervisor = Supervisor::new("test");
+        let own = Own::sqlite();
+        let opener = LogContext::builder("open").supervisor(&supervisor).start();
+        let request = LogContext::builder("GET-17").supervisor(&supervisor).start();
+        runtime.block_on(async {
+            let db = open(&own).in_context(opener.clone()).await;
+            test(db.clone(), request.clone()).in_context(request.clone()).await;
+            assert_eq!(db.close(DEADLINE).await.left_open, 0);
+        });
+        let books = logcontext::books().expect("measured on Linux");
+        assert!(books.discrepancy_percent().abs() < 1.0, "{books}");
+        // Held by the driver's own clock as well: charging it is no reason to be short of it elsewhere.
+        assert!(books.charged_by_adapters() <= books.contexts(), "{books}");
+    }
+}
+
+#[test]
+fn a_plain_statement() {
+    run(async |db, request| {
+        for _ in 0..3 {
+            let (before, burned) = (cpu(&request), cpu_of_drivers());
+            db.query("heavy", HEAVY, ()).await.unwrap();
+            assert_charged(cpu(&request) - before, cpu_of_drivers() - burned);
+            let (before, burned) = (cpu(&request), cpu_of_drivers());
+            db.query_optional("heavy", HEAVY, ()).await.unwrap();
+            assert_charged(cpu(&request) - before, cpu_of_drivers() - burned);
+        }
+    });
+}
+
+#[test]
+fn an_interaction() {
+    run(async |db, request| {
+        let (before, burned) = (cpu(&request), cpu_of_drivers());
+        db.run_interaction("heavy", |mut txn| async move {
+            txn.query(HEAVY, ()).await?;
+            txn.execute_script("INSERT INTO t SELECT 1").await?;
+            txn.query_one(HEAVY, ()).await
+        })
+        .await
+        .unwrap();
+        assert_charged(cpu(&request) - before, cpu_of_drivers() - burned);
+    });
+}
+
+#[test]
+fn two_requests_at_once_pay_for_their_own() {
+    run(async |db, request| {
+        let [one, other] =
+            ["one", "other"].map(|name| LogContext::builder(name).supervisor(&request.supervisor()).start());
+        let burned = cpu_of_drivers();
+        let heavy = async |times: usize| {
+            for _ in 0..times {
+                db.query("heavy", HEAVY, ()).await.unwrap();
+            }
+        };
+        tokio::join!(heavy(1).in_context(one.clone()), heavy(3).in_context(other.clone()));
+        let burned = cpu_of_drivers() - burned;
+        assert_charged(cpu(&one) + cpu(&other), burned);
+        assert!(cpu(&other) > cpu(&one) * 3 / 2, "{:?} and {:?}", cpu(&one), cpu(&other));
+    });
+}
+
+#[test]
+fn a_part_of_a_request_pays_for_its_own_statement_and_the_request_with_it() {
+    run(async |db, request| {
+        let (before, burned) = (cpu(&request), cpu_of_drivers());
+        let part = request.nested("search");
+        let inside = part.clone();
+        let for_the_part = db
+            .run_interaction("heavy", |mut txn| {
+                let inside = inside.clone();
+                async move {
+                    txn.query(HEAVY, ()).await?;
+                    let burned = cpu_of_drivers();
+                    txn.query(HEAVY, ()).in_context(inside.clone()).await?;
+                    // Nothing of it comes late.
+                    inside.finish();
+                    let burned = cpu_of_drivers() - burned;
+                    txn.query(HEAVY, ()).await?;
+                    Ok::<_, Error>(burned)
+                }
+            })
+            .await
+            .unwrap();
+        let burned = cpu_of_drivers() - burned;
+        assert_charged(cpu(&part), for_the_part);
+        assert_charged(cpu(&request) - before, burned);
+        assert!(part.cpu_after_finish().unwrap() < burned / 100);
+
+        // The whole interaction in a part, too.
+        let (before, burned) = (cpu(&request), cpu_of_drivers());
+        let part = request.nested("all");
+        db.run_interaction("heavy", |mut txn| async move { txn.query(HEAVY, ()).await })
+            .in_context(part.clone())
+            .await
+            .unwrap();
+        let burned = cpu_of_drivers() - burned;
+        assert_charged(cpu(&part), burned);
+        assert_charged(cpu(&request) - before, burned);
+    });
+}
+
+#[test]
+fn another_context_that_asks_inside_pays_instead() {
+    run(async |db, request| {
+        let (before, burned) = (cpu(&request), cpu_of_drivers());
+        let other = LogContext::builder("other").supervisor(&request.supervisor()).start();
+        let asking = other.clone();
+        db.run_interaction("heavy", |mut txn| {
+            let asking = asking.clone();
+            async move { txn.query(HEAVY, ()).in_context(asking).await }
+        })
+        .await
+        .unwrap();
+        let burned = cpu_of_drivers() - burned;
+        assert_charged(cpu(&other), burned);
+        assert!(cpu(&request) - before < burned / 10);
+    });
+}
+
+#[test]
+fn what_ends_after_the_request_is_charged_as_such() {
+    run(async |db, request| {
+        let burned = cpu_of_drivers();
+        let gone = LogContext::builder("gone").supervisor(&request.supervisor()).start();
+        let leaving = async {
+            let heavy = db.run_interaction("heavy", |mut txn| async move {
+                txn.query(HEAVY, ()).await?;
+                current_context().finish();
+                std::future::pending::<Result<(), Error>>().await
+            });
+            tokio::select! {
+                _ = heavy => unreachable!("it waits for ever"),
+                () = until("finished", || gone.is_finished()) => {}
+            }
+        };
+        leaving.in_context(gone.clone()).await;
+        until("idle", || db.connections_in_use() == 0).await;
+        let burned = cpu_of_drivers() - burned;
+        assert_charged(cpu(&gone), burned);
+        assert!(gone.cpu_after_finish().unwrap() >= burned.mul_f64(0.95));
+    });
+}
+
+#[test]
+fn what_is_cancelled_is_charged_until_then() {
+    run(async |db, request| {
+        let (before, burned) = (cpu(&request), cpu_of_drivers());
+        let endless = db.query(
+            "endless",
+            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT 1 FROM n) SELECT count(*) FROM n",
+            (),
+        );
+        tokio::select! {
+            _ = endless => unreachable!("it never ends"),
+            () = until("burned", || cpu_of_drivers() - burned > Duration::from_millis(100)) => {}
+        }
+        until("idle", || db.connections_in_use() == 0).await;
+        let (charged, burned) = (cpu(&request) - before, cpu_of_drivers() - burned);
+        assert!(charged >= burned.mul_f64(0.95), "{charged:?} of {burned:?}");
+        // Nobody burns any more: what follows is no more than what is asked for.
+        let burned = cpu_of_drivers();
+        for _ in 0..20 {
+            db.query("quick", "SELECT 1", ()).await.unwrap();
+        }
+        let quick = cpu_of_drivers() - burned;
+        db.query("heavy", HEAVY, ()).await.unwrap();
+        assert!(quick < (cpu_of_drivers() - burned) / 2, "{quick:?}");
+    });
+}
+
+/// Spans are entered on the driver's threads, with whatever a layer does then.
+#[test]
+fn also_under_subscribers_of_every_kind() {
+    let supervisor = Supervisor::new("spans");
+    let plain =
+        tracing_subscriber::registry().with(tracing_subscriber::fmt::layer().with_writer(std::io::sink));
+    let spans = tracing_subscriber::registry().with(ContextSpans::new().supervisor(&supervisor));
+    for dispatch in [Dispatch::none(), Dispatch::new(plain), Dispatch::new(spans)] {
+        run(async |db, request| {
+            let (before, burned) = (cpu(&request), cpu_of_drivers());
+            async {
+                let span = info_span!("search");
+                db.query("heavy", HEAVY, ()).instrument(span.clone()).await.unwrap();
+                db.run_interaction("heavy", |mut txn| async move { txn.query(HEAVY, ()).await })
+                    .instrument(span)
+                    .await
+                    .unwrap();
+            }
+            .with_subscriber(dispatch.clone())
+            .await;
+            assert_charged(cpu(&request) - before, cpu_of_drivers() - burned);
+        });
+    }
+}
+
+/// A request that is nothing but a span; also the connections are opened in it.
+#[test]
+fn a_span_that_is_a_context_pays_once() {
+    let _alone = alone();
+    for runtime in runtimes() {
+        let supervisor = Supervisor::new("spans");
+        let spans = tracing_subscriber::registry().with(ContextSpans::new().supervisor(&supervisor));
+        let own = Own::sqlite();
+        let seen = runtime.block_on(
+            async {
+                let span = info_span!("request", method = "GET", route = "/search");
+                async {
+                    let db = open(&own).await;
+                    let context = current_context();
+                    assert_eq!(context.name(), "GET-1");
+                    let (before, burned) = (cpu(&context), cpu_of_drivers());
+                    db.query("heavy", HEAVY, ()).await.unwrap();
+                    assert_charged(cpu(&context) - before, cpu_of_drivers() - burned);
+                    assert_eq!(db.close(DEADLINE).await.left_open, 0);
+                    context
+                }
+                .instrument(span)
+                .await
+            }
+            .with_subscriber(Dispatch::new(spans)),
+        );
+        assert!(cpu(&seen) > Duration::ZERO);
+    }
+}
