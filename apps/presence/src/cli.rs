@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::database::DatabaseUrl;
+
 /// The reference service of logcontext: users have a presence.
 #[derive(Debug, Parser)]
 #[command(name = "presence", version, subcommand_required = true, arg_required_else_help = true)]
@@ -34,6 +36,18 @@ pub struct Serve {
     /// Where to listen; port 0 picks a free one.
     #[arg(long, value_name = "ADDRESS", env = "PRESENCE_LISTEN", default_value = "127.0.0.1:8008")]
     pub listen: SocketAddr,
+    /// Where the users, their presence and its history are: SQLite or PostgreSQL.
+    ///
+    /// `sqlite:<file>?mode=rwc` makes the file if it is not there; `postgres://user:password@host/database`. A
+    /// password is better given by the environment, where other users of the machine do not see it.
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "PRESENCE_DATABASE",
+        hide_env_values = true,
+        default_value = "sqlite:presence.db?mode=rwc"
+    )]
+    pub database: DatabaseUrl,
     /// The format of the log, which goes to stdout.
     #[arg(long, value_enum, env = "PRESENCE_LOG", default_value_t = LogFormat::Text)]
     pub log: LogFormat,
@@ -46,7 +60,10 @@ pub struct Serve {
     /// Who does nothing for so long becomes offline.
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = positive)]
     pub offline_timeout: Duration,
-    /// How long requests and background work may take to end at shutdown.
+    /// How long the history of each presence is kept.
+    #[arg(long, value_name = "TIME", default_value = "7d", value_parser = positive)]
+    pub history_retention: Duration,
+    /// How long requests and background work may take to end at shutdown, and the database to close.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
     pub shutdown_deadline: Duration,
 }
@@ -69,6 +86,11 @@ pub struct Demo {
     /// How many clients drive it. A third of them leaves every request early.
     #[arg(long, value_name = "N", default_value_t = 9, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub clients: u16,
+    /// The database of the service, which gets a few users and their history: a temporary file unless said
+    /// otherwise.
+    // Not from the environment: what is meant for `serve` is no place to play.
+    #[arg(long, value_name = "URL")]
+    pub database: Option<DatabaseUrl>,
     /// Write the result as one JSON object.
     #[arg(long)]
     pub json: bool,
@@ -90,6 +112,15 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_database_by_default_is_the_same_everywhere() {
+        let Command::Serve(serve) = Cli::parse_from(["presence", "serve"]).command else {
+            panic!("not serve")
+        };
+        assert_eq!(serve.database, DatabaseUrl::default());
+        assert_eq!(serve.history_retention, crate::service::Config::default().retention.history);
     }
 
     #[test]

@@ -1,19 +1,24 @@
 //! The reference service of logcontext: users have a presence (`online`, `unavailable`, `offline`), may say
-//! something about it, and others can read and follow it.
+//! something about it, and others can read and follow it, and read what it was.
 //!
 //! It is written to be copied from. What is worth a look:
 //! - `service.rs`: the layer, the accept loop, and a shutdown with a deadline;
-//! - `timeout.rs`: a background process;
+//! - `store/`: transactions, what is told after a commit, and tidying up in batches;
+//! - `timeout.rs`, `prune.rs`: background processes;
+//! - `api/error.rs`: what becomes of a database's errors;
 //! - `api/stream.rs`: server-sent events that end when the service does;
 //! - `serve.rs`: logging, runtime and signals, put together.
 
 pub mod api;
 pub mod cli;
+pub mod database;
 pub mod demo;
 pub mod presence;
+pub mod prune;
 pub mod serve;
 pub mod service;
 pub mod signals;
 pub mod store;
+pub mod time;
 pub mod timeout;
 pub mod user;

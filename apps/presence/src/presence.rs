@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use tokio::time::Instant;
 
+use crate::time::Timestamp;
 use crate::user::UserId;
 
 /// Whether somebody is there.
@@ -17,6 +17,17 @@ pub enum State {
     Unavailable,
     /// Gone.
     Offline,
+}
+
+impl State {
+    /// As clients and the database call it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Online => "online",
+            Self::Unavailable => "unavailable",
+            Self::Offline => "offline",
+        }
+    }
 }
 
 impl TryFrom<String> for State {
@@ -63,7 +74,24 @@ pub struct Presence {
     /// What they say.
     pub status_msg: Option<StatusMessage>,
     /// When they last did something.
-    pub last_active: Instant,
+    pub last_active: Timestamp,
+    /// Which of two presences of the user is the newer: each is one more than the one before.
+    pub revision: i64,
+}
+
+/// What the presence of a user was, from some time on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Entry {
+    /// Larger than those of the user's entries before it.
+    pub id: i64,
+    /// Whether they were there.
+    #[serde(rename = "presence")]
+    pub state: State,
+    /// What they said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status_msg: Option<StatusMessage>,
+    /// Since when.
+    pub at: Timestamp,
 }
 
 /// A presence as clients see it.
@@ -79,8 +107,8 @@ pub struct View {
 
 impl Presence {
     /// This presence, as clients see it at that time.
-    pub fn view(&self, user: &UserId, now: Instant) -> View {
-        let ago = now.saturating_duration_since(self.last_active).as_millis();
+    pub fn view(&self, user: &UserId, now: Timestamp) -> View {
+        let ago = self.last_active.ago(now).as_millis();
         View {
             user: user.clone(),
             presence: self.state,
@@ -93,6 +121,14 @@ impl Presence {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_state_is_called_the_same_everywhere() {
+        for state in [State::Online, State::Unavailable, State::Offline] {
+            assert_eq!(State::try_from(state.as_str().to_owned()), Ok(state));
+            assert_eq!(serde_json::to_value(state).unwrap(), state.as_str());
+        }
+    }
 
     #[test]
     fn a_status_message_is_bounded_by_characters_not_bytes() {

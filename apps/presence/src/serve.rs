@@ -9,6 +9,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 
 use crate::cli::{LogFormat, Serve};
+use crate::prune::Retention;
 use crate::service::{Config, Service, Stopped};
 use crate::signals::Signals;
 use crate::store::Timeouts;
@@ -45,11 +46,9 @@ fn config(options: &Serve) -> Config {
     let default = Config::default();
     Config {
         listen: options.listen,
-        timeouts: Timeouts {
-            unavailable: options.presence_timeout,
-            offline: options.offline_timeout,
-            ..default.timeouts
-        },
+        database: options.database.clone(),
+        timeouts: Timeouts { unavailable: options.presence_timeout, offline: options.offline_timeout },
+        retention: Retention { history: options.history_retention, ..default.retention },
         shutdown_deadline: options.shutdown_deadline,
         ..default
     }
@@ -58,10 +57,17 @@ fn config(options: &Serve) -> Config {
 async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let supervisor = Supervisor::global();
     let startup = supervisor.context("startup").start();
-    let address = config.listen;
-    let signals = Signals::listen().context("cannot listen to signals")?;
-    let service = Service::start(config).in_context(startup.clone()).await;
-    let service = service.with_context(|| format!("cannot listen on {address}"))?;
+    let deadline = config.shutdown_deadline;
+    let mut signals = Signals::listen().context("cannot listen to signals")?;
+    let service = tokio::select! {
+        service = Service::start(config).in_context(startup.clone()) => service?,
+        signal = signals.next() => {
+            startup.scope(|| tracing::info!(signal = signal.name, "told to end before it had started"));
+            let shutdown = supervisor.shutdown(deadline).in_context(startup.clone()).await;
+            startup.finish();
+            return Ok(if shutdown.aborted.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+    };
     startup.finish();
 
     let (stop, stopped) = oneshot::channel();
@@ -73,5 +79,5 @@ async fn run(config: Config) -> anyhow::Result<ExitCode> {
 }
 
 fn exit_code(stopped: &Stopped) -> ExitCode {
-    if stopped.aborted.is_empty() && stopped.cut == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if stopped.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

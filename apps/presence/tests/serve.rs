@@ -8,6 +8,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use tempfile::TempDir;
+
 fn presence(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_presence"));
     command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -17,20 +19,24 @@ fn presence(arguments: &[&str]) -> Command {
 /// A running service, killed should the test fail.
 struct Server {
     child: Child,
+    folder: TempDir,
     address: SocketAddr,
     log: Option<BufReader<std::process::ChildStdout>>,
 }
 
 impl Server {
     fn start(arguments: &[&str]) -> Self {
-        let mut child = presence(&["serve", "--listen", "127.0.0.1:0"]).args(arguments).spawn().unwrap();
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let mut command = presence(&["serve", "--listen", "127.0.0.1:0"]);
+        command.args(arguments).current_dir(&folder).env_remove("PRESENCE_DATABASE");
+        let mut child = command.spawn().unwrap();
         let mut log = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         log.read_line(&mut line).unwrap();
         let digits = line.split("127.0.0.1:").nth(1).unwrap_or_else(|| panic!("no address in {line:?}"));
         let port: String = digits.chars().take_while(char::is_ascii_digit).collect();
         let address = SocketAddr::from(([127, 0, 0, 1], port.parse().unwrap()));
-        Self { child, address, log: Some(log) }
+        Self { child, folder, address, log: Some(log) }
     }
 
     fn connect(&self) -> TcpStream {
@@ -40,12 +46,16 @@ impl Server {
     }
 
     fn put(&self) {
+        self.ask("PUT /presence/alice", r#"{"presence": "online"}"#);
+    }
+
+    fn ask(&self, request: &str, body: &str) -> String {
         let mut stream = self.connect();
-        let body = r#"{"presence": "online"}"#;
-        stream.write_all(common::text("PUT /presence/alice", &[common::JSON], body).as_bytes()).unwrap();
+        stream.write_all(common::text(request, &[common::JSON], body).as_bytes()).unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        answer
     }
 
     fn signal(&self, name: &str) {
@@ -87,6 +97,50 @@ fn sigterm_ends_the_service_and_its_streams_in_time() {
     assert!(told.elapsed() < Duration::from_secs(8), "{:?}", told.elapsed());
     assert!(log.contains("Processed request") && log.contains("SIGTERM"), "{log}");
     assert!(!log.contains("sentinel"), "{log}");
+}
+
+#[test]
+fn the_database_is_a_file_in_the_current_folder_unless_said_otherwise() {
+    let server = Server::start(&[]);
+    server.put();
+    let file = server.folder.path().join("presence.db");
+    assert!(file.exists());
+    server.signal("TERM");
+    let mut server = server;
+    assert_eq!(server.child.wait().unwrap().code(), Some(0));
+    // What is written ahead is in the file, and nobody has it open.
+    let names = std::fs::read_dir(server.folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    assert_eq!(names.collect::<Vec<_>>(), ["presence.db"]);
+}
+
+#[test]
+fn a_storm_of_clients_a_third_of_which_leave_ends_in_exit_0() {
+    let server = Server::start(&["--log-filter", "debug"]);
+    let put = common::text("PUT /presence/alice", &[common::JSON], r#"{"presence": "online"}"#);
+    std::thread::scope(|scope| {
+        for client in 0..8 {
+            let (server, put) = (&server, &put);
+            #[expect(clippy::disallowed_methods, reason = "is no part of the service")]
+            scope.spawn(move || {
+                for n in 0..30 {
+                    match n % 3 {
+                        0 => server.put(),
+                        1 => drop(
+                            server.ask(&format!("PUT /presence/u{client}"), r#"{"presence": "offline"}"#),
+                        ),
+                        // Without reading the answer.
+                        _ => server.connect().write_all(put.as_bytes()).unwrap(),
+                    }
+                }
+            });
+        }
+    });
+    let history = server.ask("GET /presence/alice/history", "");
+    assert!(history.contains("\"history\":[{"), "{history}");
+    server.signal("TERM");
+    let (code, log) = server.end();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(!log.contains("sentinel") && !log.contains("ERROR"), "{log}");
 }
 
 #[test]
@@ -136,6 +190,9 @@ fn wrong_command_lines_are_refused_by_name() {
         (&["serve", "--presence-timeout", "soon"], "--presence-timeout"),
         (&["serve", "--presence-timeout", "0s"], "--presence-timeout"),
         (&["serve", "--shutdown-deadline", "-1"], "-1"),
+        (&["serve", "--history-retention", "0d"], "--history-retention"),
+        (&["serve", "--history-retention", "forever"], "--history-retention"),
+        (&["serve", "--database"], "--database"),
         (&["serve", "--nonsense"], "--nonsense"),
         (&["demo", "--seconds", "0"], "--seconds"),
         (&["demo", "--clients", "many"], "--clients"),
@@ -150,7 +207,15 @@ fn wrong_command_lines_are_refused_by_name() {
 
 #[test]
 fn a_filter_that_makes_no_sense_is_refused() {
-    let (code, error) = run(&["serve", "--listen", "127.0.0.1:0", "--log-filter", "presence=loud"]);
+    let (code, error) = run(&[
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--log-filter",
+        "presence=loud",
+        "--database",
+        "sqlite::memory:",
+    ]);
     assert!(code.is_some_and(|code| code != 0), "{error}");
     assert!(error.contains("loud"), "{error}");
 }
@@ -159,7 +224,7 @@ fn a_filter_that_makes_no_sense_is_refused() {
 fn a_port_in_use_is_told_by_address() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let (code, error) = run(&["serve", "--listen", &address]);
+    let (code, error) = run(&["serve", "--listen", &address, "--database", "sqlite::memory:"]);
     assert_eq!(code, Some(1), "{error}");
     assert!(error.contains(&address) && error.contains("in use"), "{error}");
 }

@@ -1,11 +1,11 @@
-//! [`ApiError`]: what a client is told when it did something wrong.
+//! [`ApiError`]: what a client is told when something went wrong, on its side or on ours.
 
 use axum::Json;
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use crate::store::Full;
+use crate::store::{Full, SetError};
 use crate::user::InvalidUserId;
 
 /// An error as clients see it: `{"errcode": "invalid_user", "error": "expected ..."}`.
@@ -15,12 +15,18 @@ pub struct ApiError {
     status: StatusCode,
     errcode: &'static str,
     error: String,
+    /// In seconds.
+    #[serde(skip)]
+    retry_after: Option<u16>,
 }
+
+/// When who was turned away may come again, in seconds.
+const SOON: u16 = 1;
 
 impl ApiError {
     /// An error with this status and code; the text says what was expected.
     pub fn new(status: StatusCode, errcode: &'static str, error: impl Into<String>) -> Self {
-        Self { status, errcode, error: error.into() }
+        Self { status, errcode, error: error.into(), retry_after: None }
     }
 
     /// There is no such thing.
@@ -38,6 +44,13 @@ impl ApiError {
     pub fn internal() -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "internal error; the log says more")
     }
+
+    /// The database has no time, or is not there. Another try may find it better.
+    fn unavailable() -> Self {
+        let error = "the database cannot be reached or is busy; expected another try later";
+        let new = Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", error);
+        Self { retry_after: Some(SOON), ..new }
+    }
 }
 
 impl From<InvalidUserId> for ApiError {
@@ -46,14 +59,60 @@ impl From<InvalidUserId> for ApiError {
     }
 }
 
-impl From<Full> for ApiError {
-    fn from(error: Full) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_users", error.to_string())
+/// Logs it: this is where the error ends, in the context of the request, and the client is told no details.
+impl From<logcontext_db::Error> for ApiError {
+    fn from(error: logcontext_db::Error) -> Self {
+        let is_unavailable = is_limit(&error) || is_conflict(&error);
+        let error = anyhow::Error::new(error);
+        if is_unavailable {
+            tracing::warn!(error = format_args!("{error:#}"), "database unavailable");
+            Self::unavailable()
+        } else {
+            tracing::error!(error = format_args!("{error:#}"), "database error");
+            Self::internal()
+        }
+    }
+}
+
+fn is_limit(error: &logcontext_db::Error) -> bool {
+    use logcontext_db::Error;
+    matches!(
+        error,
+        Error::AcquireTimeout { .. }
+            | Error::QueueFull { .. }
+            | Error::Closed { .. }
+            | Error::Connect { .. }
+            | Error::ConnectionLost(_)
+            | Error::StatementTimeout { .. }
+    )
+}
+
+/// Others were in the way of the transaction, each time that it was tried: a serialization failure, a deadlock, or
+/// another process that writes to SQLite.
+fn is_conflict(error: &logcontext_db::Error) -> bool {
+    let code = error.driver().and_then(|error| error.as_database_error()?.code());
+    // SQLite's codes have their kind in the last eight bits: busy, and locked.
+    let of_sqlite =
+        |code: &str| code.parse::<u16>().is_ok_and(|code| code < 10_000 && matches!(code & 0xff, 5 | 6));
+    code.is_some_and(|code| matches!(&*code, "40001" | "40P01") || of_sqlite(&code))
+}
+
+impl From<SetError> for ApiError {
+    fn from(error: SetError) -> Self {
+        match error {
+            SetError::Full => Self::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_users", Full.to_string()),
+            SetError::Database(error) => error.into(),
+        }
     }
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        (self.status, Json(self)).into_response()
+        let (status, retry_after) = (self.status, self.retry_after);
+        let mut response = (status, Json(self)).into_response();
+        if let Some(seconds) = retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
     }
 }

@@ -2,11 +2,11 @@
 
 mod body;
 mod error;
+mod history;
 mod presence;
 mod stream;
 mod user;
 
-use std::any::Any;
 use std::sync::Arc;
 
 use axum::Router;
@@ -26,13 +26,14 @@ pub fn routes(store: Arc<Store>) -> Router {
     Router::new()
         .route("/health", get(async || "ok\n"))
         .route("/presence/{user}", get(presence::get).put(presence::put))
-        .route("/presence/{user}/stream", get(stream::stream))
+        .route("/presence/{user}/history", get(history::get))
+        .route("/presence/{user}/stream", get(stream::follow))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(store)
 }
 
 /// Answers for a handler that panicked.
-pub fn panicked(_: Box<dyn Any + Send>) -> Response {
+pub fn panicked() -> Response {
     ApiError::internal().into_response()
 }
 
@@ -40,7 +41,9 @@ pub fn panicked(_: Box<dyn Any + Send>) -> Response {
 pub fn with_fallbacks(routes: Router) -> Router {
     routes
         .fallback(async || {
-            ApiError::not_found("no such path; expected /presence/{user}, its /stream, or /health")
+            ApiError::not_found(
+                "no such path; expected /presence/{user}, its /history or /stream, or /health",
+            )
         })
         .method_not_allowed_fallback(async || ApiError::method_not_allowed())
 }

@@ -6,13 +6,13 @@ use axum::Json;
 use axum::extract::State as Shared;
 use axum::http::StatusCode;
 use serde::Deserialize;
-use tokio::time::Instant;
 
 use super::ApiError;
 use super::body::Body;
 use super::user::Sender;
-use crate::presence::{Presence, State, StatusMessage, View};
+use crate::presence::{State, StatusMessage, View};
 use crate::store::Store;
+use crate::time::Timestamp;
 use crate::user::UserId;
 
 /// What a client sends to set its presence.
@@ -36,19 +36,15 @@ pub(super) async fn put(
         }
         logcontext_http::set_user(sender.as_str());
     }
-    let now = Instant::now();
-    let presence = Presence { state: new.presence, status_msg: new.status_msg, last_active: now };
-    let view = presence.view(&user, now);
-    store.set(&user, presence)?;
-    tracing::debug!(%user, state = ?new.presence, "presence set");
-    Ok(Json(view))
+    let now = Timestamp::now();
+    let presence = store.set_presence(&user, new.presence, new.status_msg, now).await?;
+    tracing::debug!(%user, state = ?presence.state, "presence set");
+    Ok(Json(presence.view(&user, now)))
 }
 
 pub(super) async fn get(Shared(store): Shared<Arc<Store>>, user: UserId) -> Result<Json<View>, ApiError> {
-    match store.get(&user) {
-        Some(presence) => Ok(Json(presence.view(&user, Instant::now()))),
-        None => Err(unknown(&user)),
-    }
+    let presence = store.presence(&user).await?.ok_or_else(|| unknown(&user))?;
+    Ok(Json(presence.view(&user, Timestamp::now())))
 }
 
 pub(super) fn unknown(user: &UserId) -> ApiError {

@@ -4,25 +4,26 @@ use std::sync::Arc;
 
 use axum::extract::State as Shared;
 use axum::response::sse::{Event, KeepAlive, Sse};
-use futures_util::{Stream, StreamExt};
+use futures_util::{Stream, StreamExt, stream};
 use logcontext::Supervisor;
-use tokio::time::Instant;
-use tokio_stream::wrappers::WatchStream;
 
 use super::ApiError;
 use super::presence::unknown;
 use crate::store::Store;
+use crate::time::Timestamp;
 use crate::user::UserId;
 
-/// The presence as it is, then each change, until the client leaves or the service shuts down.
-pub(super) async fn stream(
+/// The presence as it is, then each change, until the client leaves, the user is forgotten, or the service shuts
+/// down.
+pub(super) async fn follow(
     Shared(store): Shared<Arc<Store>>,
     user: UserId,
 ) -> Result<Sse<impl Stream<Item = Result<Event, axum::Error>>>, ApiError> {
-    let changes = store.watch(&user).ok_or_else(|| unknown(&user))?;
-    let events = WatchStream::new(changes)
+    let following = store.follow(&user).await?.ok_or_else(|| unknown(&user))?;
+    let changes = stream::unfold(following, async |mut following| Some((following.next().await?, following)));
+    let events = changes
         .map(move |presence| {
-            let view = presence.view(&user, Instant::now());
+            let view = presence.view(&user, Timestamp::now());
             Event::default().event("presence").json_data(view)
         })
         .take_until(Supervisor::current().shutting_down());

@@ -38,6 +38,7 @@ const fn step(
 }
 
 const ONLINE: Option<&str> = Some(r#"{"presence": "online", "status_msg": "in a demo"}"#);
+const BUSY: Option<&str> = Some(r#"{"presence": "online", "status_msg": "in a meeting"}"#);
 const AWAY: Option<&str> = Some(r#"{"presence": "away"}"#);
 
 pub(super) const ARRIVE: Step = step(0, "PUT /presence/{user}", "/presence/{user}", ONLINE, 200);
@@ -49,9 +50,11 @@ pub(super) const WATCH: Step = Step {
     answer: Answer::Stream,
 };
 
-static STEPS: [Step; 18] = [
+static STEPS: [Step; 20] = [
     step(120, "GET /presence/{user}", "/presence/{user}", None, 200),
-    step(100, "PUT /presence/{user}", "/presence/{user}", ONLINE, 200),
+    step(60, "PUT /presence/{user}", "/presence/{user}", ONLINE, 200),
+    step(40, "PUT /presence/{user}", "/presence/{user}", BUSY, 200),
+    step(30, "GET /presence/{user}/history", "/presence/{user}/history?limit=20", None, 200),
     WATCH,
     step(20, "GET /health", "/health", None, 200),
     // errors of the client

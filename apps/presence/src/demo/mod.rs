@@ -1,5 +1,6 @@
 //! `presence demo`: the service under load, and where the CPU went.
 
+mod balance;
 mod client;
 mod driver;
 mod mix;
@@ -21,9 +22,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use logcontext::{FutureExt, Supervisor};
+use tempfile::TempDir;
 use tokio::sync::oneshot;
 
 use crate::cli;
+use crate::database::DatabaseUrl;
+use crate::prune::Retention;
 use crate::serve::runtime;
 use crate::service::{Config, Service};
 use crate::store::Timeouts;
@@ -38,12 +42,13 @@ use tally::Tally;
 pub fn demo(options: &cli::Demo) -> anyhow::Result<ExitCode> {
     let log = std::env::temp_dir().join(format!("presence-demo-{}.log", std::process::id()));
     let logging = start_logging(&log)?;
+    let database = DemoDatabase::new(options.database.as_ref())?;
     let runtime = runtime()?;
     // One each, so that their figures stay apart; the log is the default one's.
     let (presence, clients) = (Supervisor::new("presence"), Supervisor::new("demo"));
     let (stop, stopped) = oneshot::channel();
 
-    let service = runtime.block_on(start(&presence))?;
+    let service = runtime.block_on(start(&presence, database.url.clone()))?;
     let address = service.address()?;
     announce(options, address, &log);
     let started = Instant::now();
@@ -92,22 +97,40 @@ pub fn demo(options: &cli::Demo) -> anyhow::Result<ExitCode> {
     Ok(if report.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn start(supervisor: &Supervisor) -> anyhow::Result<Service> {
+/// Where the service keeps its users: unless somebody says otherwise, in a folder that goes with this.
+struct DemoDatabase {
+    url: DatabaseUrl,
+    _folder: Option<TempDir>,
+}
+
+impl DemoDatabase {
+    fn new(given: Option<&DatabaseUrl>) -> anyhow::Result<Self> {
+        if let Some(url) = given {
+            return Ok(Self { url: url.clone(), _folder: None });
+        }
+        let folder = tempfile::Builder::new().prefix("presence-demo-").tempdir();
+        let folder = folder.context("cannot make a temporary folder for the database")?;
+        let url = format!("sqlite:{}?mode=rwc", folder.path().join("presence.db").display());
+        Ok(Self { url: url.into(), _folder: Some(folder) })
+    }
+}
+
+async fn start(supervisor: &Supervisor, database: DatabaseUrl) -> anyhow::Result<Service> {
+    let default = Config::default();
     let config = Config {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        database,
         // Soon enough to be seen.
-        timeouts: Timeouts {
-            unavailable: Duration::from_millis(300),
-            offline: Duration::from_millis(600),
-            ..Config::default().timeouts
-        },
+        timeouts: Timeouts { unavailable: Duration::from_millis(300), offline: Duration::from_millis(600) },
         time_out_every: Duration::from_millis(100),
-        ..Config::default()
+        retention: Retention { history: Duration::from_secs(3), ..default.retention },
+        prune_every: Duration::from_millis(500),
+        ..default
     };
     let startup = supervisor.context("startup").start();
     let service = Service::start(config).in_context(startup.clone()).await;
     startup.finish();
-    Ok(service.context("cannot listen on a free port of this machine")?.with_routes(routes::routes()))
+    Ok(service?.with_routes(routes::routes()))
 }
 
 /// The clients have a thread, a runtime and a supervisor of their own: what they cost is not the service's, and
@@ -143,14 +166,15 @@ fn announce(options: &cli::Demo, address: SocketAddr, log: &Path) {
     );
 }
 
-/// A few of the service's access lines, without the fields that follow: one of somebody known, one that burned
-/// CPU, one whose client had left.
+/// A few of the service's access lines, without the fields that follow: one of somebody known, one that read rows,
+/// one that burned CPU, one whose client had left.
 fn access_lines(log: &Path) -> Vec<String> {
     let Ok(log) = std::fs::read_to_string(log) else { return Vec::new() };
     let ends = log.lines().filter_map(|line| Some(&line[..line.find(" dbevts]")? + " dbevts]".len()]));
     let lines: Vec<_> = ends.collect();
-    let kinds: [fn(&str) -> bool; 3] = [
+    let kinds: [fn(&str) -> bool; 4] = [
         |line| line.contains("\"PUT /presence/") && !line.contains("{-}"),
+        |line| line.contains("/history"),
         |line| line.contains("\"POST /demo/burn "),
         |line| line.contains("200! "),
     ];

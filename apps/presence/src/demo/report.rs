@@ -4,9 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use logcontext::diagnostics::DiagnosticKind;
-use logcontext::{Books, ContextKind, LabelTotals, Supervisor};
+use logcontext::{ContextKind, LabelTotals, Supervisor};
+use logcontext_db::DB_ROWS_FETCHED;
 use serde::{Serialize, Serializer};
 
+use super::balance::Balance;
 use super::driver::Watched;
 use super::tally::Tally;
 use crate::service::Stopped;
@@ -57,6 +59,13 @@ pub(super) struct Work {
     pub(super) cpu_user: Option<Duration>,
     #[serde(serialize_with = "maybe_seconds")]
     pub(super) cpu_system: Option<Duration>,
+    pub(super) db_transactions: u64,
+    #[serde(serialize_with = "seconds")]
+    pub(super) db_transaction_time: Duration,
+    /// For a connection.
+    #[serde(serialize_with = "maybe_seconds")]
+    pub(super) db_wait: Option<Duration>,
+    pub(super) db_rows: u64,
     /// In background work that outlived the context.
     #[serde(serialize_with = "seconds")]
     pub(super) cpu_after_finish: Duration,
@@ -69,25 +78,6 @@ pub(super) struct SlowPolls {
     pub(super) burned: u64,
     #[serde(serialize_with = "seconds")]
     pub(super) longest: Duration,
-}
-
-/// The books, with the contexts by what they stand for.
-#[derive(Debug, Serialize)]
-pub(super) struct Balance {
-    pub(super) parts: Vec<Part>,
-    #[serde(serialize_with = "seconds")]
-    pub(super) process: Duration,
-    pub(super) unaccounted_percent: f64,
-    pub(super) known_threads: usize,
-    pub(super) discrepancy_percent: f64,
-}
-
-/// One line of the books.
-#[derive(Debug, Serialize)]
-pub(super) struct Part {
-    pub(super) name: &'static str,
-    #[serde(serialize_with = "seconds")]
-    pub(super) cpu: Duration,
 }
 
 /// What a report is made of.
@@ -134,7 +124,7 @@ impl Report {
             connections: rows(&totals, ContextKind::Connection).collect(),
             slow_polls: SlowPolls { blocked: slow.blocked, burned: slow.burned, longest: slow.longest },
             stream_events: material.watched.events,
-            books: books.map(|books| balance(&books, &totals, &client_totals, &log_totals)),
+            books: books.map(|books| Balance::new(&books, &totals, &client_totals, &log_totals)),
             access_lines: material.access_lines,
             log: material.log,
             shutdown: material.shutdown,
@@ -156,6 +146,10 @@ fn rows(totals: &[LabelTotals], kind: ContextKind) -> impl Iterator<Item = Work>
         cancelled: row.cancelled,
         cpu_user: row.usage.cpu_user(),
         cpu_system: row.usage.cpu_system(),
+        db_transactions: row.usage.db_txn_count,
+        db_transaction_time: row.usage.db_txn_duration,
+        db_wait: row.usage.db_wait(),
+        db_rows: row.usage.counter(&DB_ROWS_FETCHED),
         cpu_after_finish: row.after_finish,
     })
 }
@@ -181,6 +175,9 @@ fn lost(totals: &[LabelTotals], tally: &Tally, stopped: &Stopped) -> Vec<String>
     if stopped.cut > 0 {
         lost.push(format!("{} connections cut at the deadline", stopped.cut));
     }
+    if stopped.left_open > 0 {
+        lost.push(format!("{} connections to the database not closed by the deadline", stopped.left_open));
+    }
     let requests = totals.iter().filter(|row| row.kind == ContextKind::Request);
     let (seen, counts) = (requests.map(|row| row.started).sum::<u64>(), tally.counts());
     if seen < counts.answered || seen > counts.sent {
@@ -189,44 +186,7 @@ fn lost(totals: &[LabelTotals], tally: &Tally, stopped: &Stopped) -> Vec<String>
     lost
 }
 
-fn balance(books: &Books, service: &[LabelTotals], clients: &[LabelTotals], log: &[LabelTotals]) -> Balance {
-    // A slice that is open still, such as that of a thread which never leaves its context, is its context's.
-    let cpu_of = |totals: &[LabelTotals], kind: Option<ContextKind>| -> Duration {
-        roots(totals, kind).map(|row| row.usage.cpu().unwrap_or_default() + row.open_cpu).sum()
-    };
-    let mut parts = vec![
-        Part { name: "requests", cpu: cpu_of(service, Some(ContextKind::Request)) },
-        Part { name: "connections", cpu: cpu_of(service, Some(ContextKind::Connection)) },
-        Part { name: "background processes", cpu: cpu_of(service, Some(ContextKind::Background)) },
-        Part { name: "accepting, start, shutdown", cpu: cpu_of(service, Some(ContextKind::Task)) },
-        Part { name: "writing the log", cpu: cpu_of(log, None) },
-        Part { name: "the demo's clients", cpu: cpu_of(clients, None) },
-    ];
-    let named: Duration = parts.iter().map(|part| part.cpu).sum();
-    parts.extend([
-        Part { name: "other contexts", cpu: (books.contexts() + books.open()).saturating_sub(named) },
-        Part { name: "sentinel", cpu: books.sentinel() },
-        Part { name: "meter", cpu: books.meter() },
-        Part { name: "foreign threads", cpu: books.foreign_threads_cpu() },
-        Part { name: "before the first context", cpu: books.before() },
-        Part { name: "unaccounted", cpu: books.unaccounted() },
-    ]);
-    Balance {
-        parts,
-        process: books.process(),
-        unaccounted_percent: books.unaccounted_percent(),
-        known_threads: books.threads().0,
-        discrepancy_percent: books.discrepancy_percent(),
-    }
-}
-
-/// The contexts that are no part of others: each CPU second is in one of them.
-fn roots(totals: &[LabelTotals], kind: Option<ContextKind>) -> impl Iterator<Item = &LabelTotals> {
-    let parts = [ContextKind::Block, ContextKind::Nested];
-    totals.iter().filter(move |row| kind.map_or(!parts.contains(&row.kind), |kind| row.kind == kind))
-}
-
-fn seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64(time.as_secs_f64())
 }
 

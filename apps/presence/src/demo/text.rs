@@ -3,21 +3,15 @@
 use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
-use super::report::{Balance, Report, Requests, Work};
+use super::balance::Balance;
+use super::report::{Report, Requests, Work};
 use super::table::Table;
-use super::units::{count, percent, time};
+use super::units::{count, percent, ratio, time};
 
 impl Display for Report {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", requests(&self.requests))?;
-        writeln!(
-            f,
-            "  p50, p99: as the clients see it, from sending to the last byte (streams: to the first event)"
-        )?;
-        writeln!(
-            f,
-            "  CPU: exact in total, user and system by estimate; each: a request's mean; gone: its client left\n"
-        )?;
+        writeln!(f, "{LEGEND}")?;
         writeln!(f, "{}", processes(&self.background))?;
         writeln!(f, "{}", connections(&self.connections))?;
         let slow = &self.slow_polls;
@@ -54,39 +48,57 @@ impl Display for Report {
     }
 }
 
+const LEGEND: &str = "  \
+  p50, p99: as the clients see it, from sending to the last byte (streams: to the first event)
+  user, system: CPU, exact together, apart by estimate; txns: database transactions, and the time in them;
+  wait: for a database connection; a request's mean each, and in the last row the sum of all requests
+  gone: its client left
+";
+
 fn requests(rows: &[Requests]) -> Table {
-    let head = ["requests by label", "count", "p50", "p99", "CPU user", "system", "each", "failed", "gone"];
+    let head = [
+        "requests by label",
+        "count",
+        "p50",
+        "p99",
+        "user",
+        "system",
+        "txns",
+        "in txns",
+        "wait",
+        "fail",
+        "gone",
+    ];
     let mut table = Table::new(head);
-    let latency = |latency: Option<Duration>| latency.map_or("-".to_owned(), time);
     for Requests { work, p50, p99 } in rows {
-        let [user, system, each] = cpu(work);
-        let failed = count(work.failed + work.panicked);
-        let gone = count(work.cancelled);
+        let [user, system] = cpu(work);
+        let [txns, in_txns, wait] = database(work);
         table.row([
             work.label.clone(),
             count(work.count),
-            latency(*p50),
-            latency(*p99),
+            maybe(*p50),
+            maybe(*p99),
             user,
             system,
-            each,
-            failed,
-            gone,
+            txns,
+            in_txns,
+            wait,
+            count(work.failed + work.panicked),
+            count(work.cancelled),
         ]);
     }
     let sum = |of: fn(&Work) -> u64| count(rows.iter().map(|row| of(&row.work)).sum());
-    let cpu = |of: fn(&Work) -> Option<Duration>| {
-        rows.iter().map(|row| of(&row.work)).sum::<Option<Duration>>().map_or("-".to_owned(), time)
-    };
-    let blank = String::new;
+    let time = |of: fn(&Work) -> Option<Duration>| maybe(rows.iter().map(|row| of(&row.work)).sum());
     table.row([
         "all".to_owned(),
         sum(|work| work.count),
-        blank(),
-        blank(),
-        cpu(|work| work.cpu_user),
-        cpu(|work| work.cpu_system),
-        blank(),
+        String::new(),
+        String::new(),
+        time(|work| work.cpu_user),
+        time(|work| work.cpu_system),
+        sum(|work| work.db_transactions),
+        time(|work| Some(work.db_transaction_time)),
+        time(|work| work.db_wait),
         sum(|work| work.failed + work.panicked),
         sum(|work| work.cancelled),
     ]);
@@ -103,34 +115,61 @@ fn processes(rows: &[Work]) -> Table {
         "cancelled",
         "user",
         "system",
-        "each",
+        "txns",
+        "in txns",
+        "wait",
     ];
     let mut table = Table::new(head);
     for work in rows {
-        let [user, system, each] = cpu(work);
         let counts = [work.count, work.ok, work.failed, work.panicked, work.cancelled].map(count);
         let [started, ok, failed, panicked, cancelled] = counts;
-        table.row([work.label.clone(), started, ok, failed, panicked, cancelled, user, system, each]);
+        let ([user, system], [txns, in_txns, wait]) = (cpu(work), database(work));
+        table.row([
+            work.label.clone(),
+            started,
+            ok,
+            failed,
+            panicked,
+            cancelled,
+            user,
+            system,
+            txns,
+            in_txns,
+            wait,
+        ]);
     }
     table
 }
 
 fn connections(rows: &[Work]) -> Table {
-    let mut table = Table::new(["connections by listener", "opened", "CPU user", "system", "each"]);
+    let mut table = Table::new(["connections by listener", "opened", "user", "system"]);
     for work in rows {
-        let [user, system, each] = cpu(work);
-        table.row([work.label.clone(), count(work.count), user, system, each]);
+        let [user, system] = cpu(work);
+        table.row([work.label.clone(), count(work.count), user, system]);
     }
     table
 }
 
-/// User, system, and both together for each.
-fn cpu(work: &Work) -> [String; 3] {
-    let (Some(user), Some(system)) = (work.cpu_user, work.cpu_system) else {
-        return ["-"; 3].map(str::to_owned);
-    };
-    let each = (user + system).div_f64(work.count.max(1) as f64);
-    [user, system, each].map(time)
+fn maybe(measured: Option<Duration>) -> String {
+    measured.map_or("-".to_owned(), time)
+}
+
+/// User and system, of each.
+fn cpu(work: &Work) -> [String; 2] {
+    [work.cpu_user, work.cpu_system].map(|cpu| maybe(cpu.map(|cpu| mean(cpu, work))))
+}
+
+/// Transactions, the time in them and the wait for a connection, of each.
+fn database(work: &Work) -> [String; 3] {
+    [
+        ratio(work.db_transactions, work.count),
+        time(mean(work.db_transaction_time, work)),
+        maybe(work.db_wait.map(|wait| mean(wait, work))),
+    ]
+}
+
+fn mean(time: Duration, work: &Work) -> Duration {
+    time.div_f64(work.count.max(1) as f64)
 }
 
 impl Display for Balance {
@@ -141,6 +180,14 @@ impl Display for Balance {
         }
         table.row(["process".to_owned(), time(self.process), percent(self.process, self.process)]);
         write!(f, "{table}")?;
+        if !self.by_drivers.is_zero() {
+            writeln!(
+                f,
+                "  in them what SQLite's own threads burned, charged to whom they worked for: {}, {}",
+                time(self.by_drivers),
+                percent(self.by_drivers, self.process),
+            )?;
+        }
         writeln!(
             f,
             "  parts against the clocks of {} threads: {:+.3} %; unaccounted: {:.2} %",

@@ -1,33 +1,49 @@
 //! The service, started inside a test, and a client that writes and reads bytes.
-#![allow(dead_code, reason = "each test uses a part of it")]
+#![allow(dead_code, unused_imports, unused_macros, reason = "each test uses a part of it")]
+
+mod own;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use axum::Router;
 use logcontext::FutureExt;
+use logcontext::testing::Record;
 use logcontext::testing::{self, Test};
+pub(crate) use own::{Own, config_of, on_both_databases};
 use presence::service::{Config, Service, Stopped};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
+use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
 /// After so long a test has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// On a free port, and with little patience.
-pub(crate) fn config() -> Config {
-    Config {
-        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-        shutdown_deadline: Duration::from_secs(5),
-        ..Config::default()
-    }
-}
-
 /// A service that has ended, and what was seen of it. Dropped, it fails the test if a diagnostic was raised.
 pub(crate) struct Ended {
     pub(crate) test: Test,
     pub(crate) stopped: Stopped,
+}
+
+impl Ended {
+    /// The records of this message.
+    pub(crate) fn records_of(&self, message: &str) -> Vec<Record> {
+        self.test.records().into_iter().filter(|record| record.message == message).collect()
+    }
+}
+
+/// Panics without backtraces, which take long.
+pub(crate) fn short_panics() {
+    std::panic::set_hook(Box::new(|info| eprintln!("{info}")));
+}
+
+/// A runtime as the service has it.
+pub(crate) fn runtime(test: &Test) -> Runtime {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(2).enable_all().on_thread_start(test.thread_start());
+    builder.on_thread_park(logcontext::expect_sentinel).build().unwrap()
 }
 
 /// Starts the service, runs `client` against it, and shuts it down. Fails if a diagnostic was raised, or a log
@@ -44,22 +60,25 @@ pub(crate) fn with_service_to_stop(
     config: Config,
     client: impl AsyncFnOnce(SocketAddr, oneshot::Sender<()>),
 ) -> Ended {
-    let test = testing::start();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .on_thread_start(test.thread_start())
-        .on_thread_park(logcontext::expect_sentinel)
-        .build()
-        .unwrap();
+    run(testing::start(), config, Router::new(), async |_, address, stop| client(address, stop).await)
+}
+
+/// The same for a service that has these routes as well, and a client that looks into it.
+pub(crate) fn run(
+    test: Test,
+    config: Config,
+    routes: Router,
+    client: impl AsyncFnOnce(&Test, SocketAddr, oneshot::Sender<()>),
+) -> Ended {
+    let runtime = runtime(&test);
     let stopped = runtime.block_on(async {
         let startup = test.supervisor().context("startup").start();
-        let service = Service::start(config).in_context(startup.clone()).await.unwrap();
+        let service = Service::start(config).in_context(startup.clone()).await.unwrap().with_routes(routes);
         startup.finish();
         let address = service.address().unwrap();
         let (stop, told) = oneshot::channel();
         let serving = service.run(async { told.await.unwrap() });
-        let both = async { tokio::join!(serving, client(address, stop)) };
+        let both = async { tokio::join!(serving, client(&test, address, stop)) };
         tokio::time::timeout(PATIENCE, both).await.unwrap().0.unwrap()
     });
     drop(runtime);
@@ -91,6 +110,24 @@ pub(crate) async fn ask(address: SocketAddr, request: &str, headers: &[&str], bo
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no head in {answer:?}"));
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
     Answer { status, head: head.to_lowercase(), body: body.to_owned() }
+}
+
+/// Asks, and compares status and code; the error must say all of `expected`.
+pub(crate) async fn refused(
+    answer: impl Future<Output = Answer>,
+    status: u16,
+    errcode: &str,
+    expected: &[&str],
+) {
+    let answer = answer.await;
+    assert_eq!(answer.status, status, "{answer:?}");
+    assert!(answer.head.contains("content-type: application/json"), "{answer:?}");
+    let json = answer.json();
+    assert_eq!(json["errcode"], errcode, "{answer:?}");
+    let error = json["error"].as_str().unwrap();
+    for expected in expected {
+        assert!(error.contains(expected), "{expected:?} is not in {error:?}");
+    }
 }
 
 /// The text of a request.
