@@ -8,12 +8,18 @@
 mod accuracy;
 mod background;
 mod contexts;
+mod cpu;
+mod db;
+mod http;
 mod log_json;
 mod logging;
 mod report;
 mod rounds;
 mod stats;
 mod switches;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -29,17 +35,31 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Contexts: switching, charging, creating, logging
-    Core(Core),
+    Core {
+        #[command(flatten)]
+        how: How,
+        /// Only this part
+        #[arg(long)]
+        only: Option<Part>,
+    },
+    /// Calls of a database, next to the driver alone and to its pool
+    Db(How),
+    /// Requests over HTTP, next to bare axum and to the usual stack
+    Http(How),
+    /// One of the servers of `http`
+    #[command(hide = true)]
+    Serve {
+        kind: http::Kind,
+        #[arg(long)]
+        log: PathBuf,
+    },
 }
 
 #[derive(Args)]
-struct Core {
+struct How {
     /// Print the result as one JSON object
     #[arg(long)]
     json: bool,
-    /// Only this part
-    #[arg(long)]
-    only: Option<Part>,
     /// Fewer rounds: to see that it works
     #[arg(long)]
     quick: bool,
@@ -79,22 +99,52 @@ struct Effort {
     quick: bool,
 }
 
+impl How {
+    fn effort(&self) -> Effort {
+        Effort { quick: self.quick }
+    }
+}
+
 impl Effort {
     fn of(self, full: usize) -> usize {
         if self.quick { full.div_ceil(10) } else { full }
     }
 }
 
-fn main() {
-    let Cli { command: Command::Core(core) } = Cli::parse();
-    let mut report = Report::default();
-    for part in Part::ALL {
-        if core.only.is_none_or(|only| only == part) {
-            part.run(&mut report, Effort { quick: core.quick });
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
         }
     }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    let mut report = Report::default();
+    let how = match command {
+        Command::Core { how, only } => {
+            for part in Part::ALL {
+                if only.is_none_or(|only| only == part) {
+                    part.run(&mut report, how.effort());
+                }
+            }
+            how
+        }
+        Command::Db(how) => {
+            db::run(&mut report, how.effort())?;
+            how
+        }
+        Command::Http(how) => {
+            http::run(&mut report, how.effort())?;
+            how
+        }
+        Command::Serve { kind, log } => return http::serve(kind, &log),
+    };
     let result = report.into_json();
-    if core.json {
+    if how.json {
         println!("{result}");
     }
+    Ok(())
 }

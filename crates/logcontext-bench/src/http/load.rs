@@ -1,0 +1,91 @@
+//! The load: keep-alive connections, all of which ask at once and then read their answers.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+/// As a proxy hands a browser's request on.
+const REQUEST: &[u8] = b"GET /presence/alice HTTP/1.1\r\n\
+    host: presence.example\r\n\
+    user-agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0\r\n\
+    accept: */*\r\n\
+    accept-encoding: gzip, deflate, br\r\n\
+    traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n\
+    \r\n";
+
+/// A server that is silent for so long has failed.
+const SILENCE: Duration = Duration::from_secs(20);
+
+pub(super) struct Load {
+    connections: Vec<TcpStream>,
+    answer: Vec<u8>,
+}
+
+impl Load {
+    pub(super) fn connect(port: u16, connections: usize) -> Result<Self> {
+        let connect = || -> Result<TcpStream> {
+            let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+            stream.set_nodelay(true)?;
+            stream.set_read_timeout(Some(SILENCE))?;
+            Ok(stream)
+        };
+        let connections = (0..connections).map(|_| connect()).collect::<Result<_>>()?;
+        Ok(Self { connections, answer: Vec::with_capacity(4_096) })
+    }
+
+    /// Makes so many requests; answers how many there were, as each connection makes as many.
+    pub(super) fn run(&mut self, requests: u32) -> Result<u32> {
+        let each = requests.div_ceil(self.connections.len() as u32);
+        for _ in 0..each {
+            for connection in &mut self.connections {
+                connection.write_all(REQUEST).context("cannot send a request")?;
+            }
+            for connection in &mut self.connections {
+                read_answer(connection, &mut self.answer).context("cannot read an answer")?;
+            }
+        }
+        Ok(each * self.connections.len() as u32)
+    }
+}
+
+/// One whole answer: its headers say how long it is.
+fn read_answer(connection: &mut TcpStream, answer: &mut Vec<u8>) -> Result<()> {
+    answer.clear();
+    let mut length = None;
+    while length.is_none_or(|length| answer.len() < length) {
+        let mut more = [0; 4_096];
+        let n = connection.read(&mut more)?;
+        ensure!(n > 0, "the server has closed the connection");
+        answer.extend_from_slice(&more[..n]);
+        if length.is_none() {
+            length = whole_length(answer)?;
+        }
+    }
+    ensure!(length == Some(answer.len()), "more than one answer");
+    Ok(())
+}
+
+/// The length of headers and body, once all headers are there.
+fn whole_length(answer: &[u8]) -> Result<Option<usize>> {
+    let Some(end) = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n") else { return Ok(None) };
+    let headers = str::from_utf8(&answer[..end])?;
+    ensure!(headers.starts_with("HTTP/1.1 200 "), "expected a 200, got {headers:?}");
+    let length = headers.lines().find_map(|line| line.strip_prefix("content-length: "));
+    Ok(Some(end + 4 + length.context("an answer without a length")?.parse::<usize>()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_as_long_as_it_says() {
+        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
+        assert_eq!(whole_length(&answer[..30]).unwrap(), None);
+        assert_eq!(whole_length(&answer[..40]).unwrap(), Some(answer.len()));
+        assert!(whole_length(b"HTTP/1.1 500 Internal Server Error\r\n\r\n").is_err());
+        assert!(whole_length(b"HTTP/1.1 200 OK\r\n\r\n").is_err());
+    }
+}
