@@ -286,3 +286,37 @@ fn the_servers_own_statement_timeout_is_told_apart_from_a_cancel() {
         assert_eq!(db.close(DEADLINE).await.left_open, 0);
     });
 }
+
+#[test]
+#[ignore = "needs PostgreSQL: cargo xtask test"]
+fn a_statement_that_had_not_begun_when_it_was_cancelled_is_cancelled_again() {
+    let server = common::server(&[]);
+    let nap = "SELECT count(*) FROM pg_sleep($1)";
+    common::run(
+        || Own::on(&server),
+        async |own, setting| {
+            let db = own.builder().max_connections(1).open().await.unwrap();
+            // Prepared: the next time it is sent at once, without asking how it is meant.
+            db.query("sleep", nap, (0.0,)).await.unwrap();
+            own.signal_sessions("STOP").await;
+            let mine = db.clone();
+            let sleeping =
+                hold::run(
+                    &setting.context,
+                    async move { mine.query("sleep", nap, (600.0,)).await.map(drop) },
+                );
+            until("it is sent", || db.connections_in_use() == 1).await;
+            sleeping.abort();
+            assert!(sleeping.await.is_err());
+            own.until_sessions("query like '%pg_cancel_backend%' and state = 'idle'", 1).await;
+            // It hears of the cancelling before it finds the statement, and has nothing to cancel then.
+            own.signal_sessions("CONT").await;
+            until("it is settled", || db.connections_in_use() == 0).await;
+            own.until_sessions("query like '%pg_sleep($1)%' and state = 'active'", 0).await;
+            let warnings = setting.test.records_at(Level::WARN);
+            assert!(warnings.is_empty(), "{warnings:?}");
+            assert_eq!(db.close(DEADLINE).await.left_open, 0);
+            own.is_free().await;
+        },
+    );
+}

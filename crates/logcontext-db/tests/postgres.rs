@@ -198,10 +198,10 @@ fn a_connection_that_does_not_answer_is_replaced_and_the_others_with_it() {
                 lost += u32::from(held.end().await.is_err());
             }
             assert_eq!(lost, 1);
-            freeze_sessions(&own, "STOP").await;
+            own.signal_sessions("STOP").await;
             // Each alone would cost half of the time that one may wait.
             assert_eq!(query(&db, 1).await.unwrap(), 1);
-            freeze_sessions(&own, "CONT").await;
+            own.signal_sessions("CONT").await;
             assert_eq!(db.close(DEADLINE).await.left_open, 0);
             own.is_free().await;
         },
@@ -214,15 +214,6 @@ async fn kill_one(own: &Own) {
     let before = own.sessions("true").await;
     own.psql(format!("select pg_terminate_backend({one})")).await;
     own.until_sessions("true", before - 1).await;
-}
-
-/// Only those that are there: new ones answer.
-async fn freeze_sessions(own: &Own, signal: &'static str) {
-    let sql = format!("select pid from pg_stat_activity where datname = '{}'", own.database());
-    let processes = own.psql(sql).await;
-    let mut kill = std::process::Command::new("/bin/sh");
-    kill.args(["-c", "kill -s \"$@\"", "sh", signal]).args(processes.split_whitespace());
-    assert!(kill.status().unwrap().success());
 }
 
 #[test]

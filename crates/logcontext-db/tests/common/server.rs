@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Instant;
 
 use logcontext::spawn_blocking;
@@ -61,6 +62,16 @@ impl Own {
             assert!(start.elapsed() < DEADLINE, "{found} sessions instead of {expected} where {condition}");
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
+    }
+
+    /// Freezes the sessions of this database that are there (`STOP`), or wakes them up (`CONT`); new ones answer.
+    pub(crate) async fn signal_sessions(&self, signal: &str) {
+        assert!(self.server.is_some(), "only a server of our own is on this machine for sure");
+        let sql = format!("select pid from pg_stat_activity where datname = '{}'", self.database());
+        let processes = self.psql(sql).await;
+        let mut kill = Command::new("/bin/sh");
+        kill.args(["-c", "kill -s \"$@\"", "sh", signal]).args(processes.split_whitespace());
+        assert!(kill.status().expect("a shell").success());
     }
 
     /// Nobody has it open any more. SQLite's is free at once; PostgreSQL's is in a moment.

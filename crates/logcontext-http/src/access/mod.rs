@@ -3,6 +3,7 @@
 mod escape;
 mod line;
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -59,6 +60,8 @@ fn write(facts: &Facts<'_>) {
         bytes: facts.bytes,
         code: Code { status: facts.status, complete: facts.complete, ending: facts.ending },
     };
+    let message = MESSAGE.try_with(Cell::take).unwrap_or_default();
+    let message = told(message, &line);
     macro_rules! event {
         ($level:expr) => {
             tracing::event!(
@@ -79,7 +82,7 @@ fn write(facts: &Facts<'_>) {
                 db_txn_seconds = line.db_txn.as_secs_f64(),
                 db_txn_count = line.db_txn_count,
                 evt_db_fetch_count = line.db_events,
-                "{line}",
+                "{message}",
             )
         };
     }
@@ -88,4 +91,20 @@ fn write(facts: &Facts<'_>) {
     } else {
         event!(Level::INFO);
     }
+    let _ = MESSAGE.try_with(|kept| kept.set(message));
+}
+
+thread_local! {
+    /// The text of the line that this thread wrote last, for the sake of its memory.
+    static MESSAGE: Cell<String> = const { Cell::new(String::new()) };
+}
+
+/// The line in one piece: what logs it looks at each piece on its own.
+fn told(mut text: String, line: &Line<'_>) -> String {
+    use std::fmt::Write as _;
+
+    text.clear();
+    // Writing to a string cannot fail.
+    let _ = write!(text, "{line}");
+    text
 }
