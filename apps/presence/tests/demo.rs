@@ -40,9 +40,8 @@ fn the_demo_shows_its_tables_and_its_books() {
         "PUT /presence/{user} ",
         "GET /presence/{user}/stream ",
         "POST /demo/burn ",
-        "POST /demo/block ",
-        "GET /demo/panic ",
-        "notify_nobody ",
+        // Others are rare: on a slow machine there may be none.
+        "POST /demo/notify ",
         "GET /presence/{user}/history ",
         "txns",
         "in txns",

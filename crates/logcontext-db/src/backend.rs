@@ -61,12 +61,14 @@ impl FromStr for Address {
     fn from_str(url: &str) -> Result<Self, Error> {
         #[cfg(feature = "sqlite")]
         if url.starts_with("sqlite:") {
-            let options = url.parse().map_err(|error| Error::Address { expected: EXPECTED, source: Some(error) })?;
+            let options =
+                url.parse().map_err(|error| Error::Address { expected: EXPECTED, source: Some(error) })?;
             return Ok(Self::Sqlite(Box::new(options)));
         }
         #[cfg(feature = "postgres")]
         if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            let options = url.parse().map_err(|error| Error::Address { expected: EXPECTED, source: Some(error) })?;
+            let options =
+                url.parse().map_err(|error| Error::Address { expected: EXPECTED, source: Some(error) })?;
             return Ok(Self::Postgres(Box::new(options)));
         }
         let _ = url;

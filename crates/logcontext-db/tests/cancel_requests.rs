@@ -47,6 +47,9 @@ async fn sleeper(db: &Database, own: &Own, context: &LogContext) -> Background<V
     sleeping
 }
 
+/// Many bytes, and none at once: the first look at it finds nothing.
+const WIDE: &str = "SELECT $1::bigint, repeat('x', 20000), pg_sleep(0.002)";
+
 #[test]
 #[ignore = "needs PostgreSQL: cargo xtask test"]
 fn a_request_that_goes_away_takes_its_statement_with_it() {
@@ -236,7 +239,7 @@ fn a_query_that_is_dropped_at_any_moment_leaves_no_answer_to_another() {
         for polls in 1..=12 {
             for _ in 0..25 {
                 value += 1;
-                let asking = db.query_one("wide", "SELECT $1::bigint, repeat('x', 20000)", (value,));
+                let asking = db.query_one("wide", WIDE, (value,));
                 match polled(polls, asking).await {
                     Some(row) => assert_eq!(row.unwrap().get::<i64>(0).unwrap(), value),
                     None => left += 1,
