@@ -80,23 +80,34 @@ async fn request(db: &Database, value: i64) -> Result<(), Error> {
     Ok(())
 }
 
-async fn client(db: Database, number: usize, stop: Arc<AtomicBool>, done: Arc<AtomicUsize>) -> Report {
+/// How far the storm is.
+#[derive(Debug, Default)]
+struct Course {
+    stop: AtomicBool,
+    /// Requests.
+    done: AtomicUsize,
+    /// Clients.
+    left: AtomicUsize,
+}
+
+async fn client(db: Database, number: usize, course: Arc<Course>) -> Report {
     let mut report = Report::default();
     let work = async {
-        while report.requests < REQUESTS || !stop.load(SeqCst) {
+        while report.requests < REQUESTS || !course.stop.load(SeqCst) {
             report.requests += 1;
             match request(&db, (number * 1_000_000) as i64 + report.requests as i64).await {
                 Ok(()) => {}
                 Err(Error::ConnectionLost(_)) => report.lost += 1,
                 Err(error) => panic!("{error:?}"),
             }
-            done.fetch_add(1, SeqCst);
+            course.done.fetch_add(1, SeqCst);
         }
     };
     match Kind::of(number) {
         Kind::Leaves => {
             let leaves = Duration::from_micros(fastrand::u64(0..300_000));
             report.left = tokio::time::timeout(leaves, work).await.is_err();
+            course.left.fetch_add(usize::from(report.left), SeqCst);
         }
         Kind::Stays => work.await,
         Kind::Panics => {
@@ -114,27 +125,30 @@ async fn client(db: Database, number: usize, stop: Arc<AtomicBool>, done: Arc<At
 }
 
 async fn storm(db: &Database, own: &Own, supervisor: &Supervisor, errors: &Errors) {
-    let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let course = Arc::new(Course::default());
+    let done = || course.done.load(SeqCst);
     let panics_before = Figures::of(supervisor).value("db_transactions", "outcome=panicked");
     let clients: Vec<(usize, LogContext, Background<Report>)> = (0..CLIENTS)
         .map(|number| {
             let context = supervisor.context(format!("GET-{number}")).start();
-            let client = client(db.clone(), number, Arc::clone(&stop), Arc::clone(&done));
+            let client = client(db.clone(), number, Arc::clone(&course));
             let running = context.run_in_background(client);
             (number, context, running)
         })
         .collect();
     if own.backend == Backend::Postgres {
         for how in [Stop::Fast, Stop::Immediate] {
-            let before = done.load(SeqCst);
-            until("all go on", || done.load(SeqCst) >= before + 500).await;
+            let before = done();
+            until("all go on", || done() >= before + 500).await;
             own.server(move |server, _| server.stop(how)).await;
             own.server(|server, _| server.start_again()).await;
         }
     }
-    let before = done.load(SeqCst);
-    until("all go on", || done.load(SeqCst) >= before + 500).await;
-    stop.store(true, SeqCst);
+    let before = done();
+    until("all go on", || done() >= before + 500).await;
+    // However fast it is: somebody must have left by then.
+    until("some have left", || course.left.load(SeqCst) > CLIENTS / 10).await;
+    course.stop.store(true, SeqCst);
 
     let (mut panicked, mut left) = (0, 0);
     for (number, context, running) in clients {

@@ -9,7 +9,7 @@ use logcontext::{DriverThread, LogContext};
 use sqlx::sqlite::{
     SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteRow, SqliteSynchronous,
 };
-use sqlx::{ConnectOptions, Connection as _, SqlStr};
+use sqlx::{ConnectOptions, Connection as _, Executor as _, SqlStr};
 
 use super::{Counted, OpenConnections, Role};
 use crate::Backend;
@@ -134,7 +134,7 @@ impl Sqlite {
         arguments: SqliteArguments,
     ) -> Result<Vec<SqliteRow>, sqlx::Error> {
         let _limit = self.stop.after(self.statement_timeout);
-        sqlx::query_with(sql, arguments).fetch_all(&mut self.connection).await
+        self.connection.fetch_all(sqlx::query_with(sql, arguments)).await
     }
 
     pub(super) async fn fetch_optional(
@@ -143,7 +143,7 @@ impl Sqlite {
         arguments: SqliteArguments,
     ) -> Result<Option<SqliteRow>, sqlx::Error> {
         let _limit = self.stop.after(self.statement_timeout);
-        sqlx::query_with(sql, arguments).fetch_optional(&mut self.connection).await
+        self.connection.fetch_optional(sqlx::query_with(sql, arguments)).await
     }
 
     pub(super) async fn execute(

@@ -9,7 +9,7 @@ use logcontext::LogContext;
 
 use super::pending::Pending;
 use super::seat::{Left, Seat};
-use super::tally::Outcome;
+use super::tally::{Outcome, Tally};
 use super::{Interaction, Isolation};
 use crate::database::payer;
 use crate::error::{Class, ours};
@@ -49,7 +49,9 @@ impl Attempts {
         let database = interaction.database;
         let pool = Arc::clone(database.pool(interaction.read_only));
         let begin = begin(database.backend(), interaction.read_only, interaction.isolation);
-        let pending = Pending::new(database.tally(interaction.name, &context));
+        let sums = Arc::clone(database.sums(interaction.name));
+        let slow = database.settings().slow_transaction;
+        let pending = Pending::new(Tally::new(interaction.name, context.clone(), sums, slow));
         Self {
             pool,
             begin,
@@ -65,7 +67,7 @@ impl Attempts {
     pub(super) async fn begin(&mut self) -> Result<Option<Arc<Seat>>, Error> {
         loop {
             let mut held = self.pool.acquire(&self.context, self.name()).await?;
-            self.pending().tally().begins();
+            self.pending().tally().begins(held.since());
             match held.begin(self.begin, self.read_only).await {
                 Ok(()) => {
                     let seat = Seat::new(held);

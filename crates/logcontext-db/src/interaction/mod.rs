@@ -19,7 +19,7 @@ use attempts::Attempts;
 pub(crate) use callbacks::Callbacks;
 use seat::Left;
 pub(crate) use seat::{Lease, Seat};
-pub(crate) use tally::{Outcome, Tally, Transactions, collect, describe};
+pub(crate) use tally::{Outcome, Sums, Tally, Transactions, collect, describe};
 
 /// How well a transaction is kept apart from those beside it. PostgreSQL's levels; SQLite's transactions are always
 /// serializable.
