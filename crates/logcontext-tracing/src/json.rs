@@ -24,8 +24,11 @@ use crate::time;
 /// or a request does not have is absent. `started_by` links a background process to the context that started
 /// it. Records of the `log` crate have `file` and `line`; others with [`locations`](Self::locations).
 ///
+/// Access lines (target `logcontext::access`) have their figures as fields, and `Processed request` for a message.
+///
 /// **Names.** These names always mean the above: an event's own field of such a name is found under `fields`:
-/// `info!(path = "/tmp")` gives `"fields":{"path":"/tmp"}`. A field that an event has twice is told once.
+/// `info!(path = "/tmp")` gives `"fields":{"path":"/tmp"}`. A field that an event has twice is told once, and so is
+/// a `label` or `started_by` that is the context's.
 ///
 /// **Values.** It is valid JSON whatever the values hold. Control characters, line separators and marks that
 /// change the direction of text are escaped. Integers are numbers where they fit into 64 bits, and strings
@@ -122,6 +125,8 @@ struct Record<'a> {
     context: &'a LogContext,
     context_told: bool,
     message_told: bool,
+    /// The fields say it all.
+    is_access: bool,
     seen: Seen,
     /// What goes under `fields`: rare, and allocates nothing until then.
     aside: String,
@@ -151,6 +156,7 @@ impl<'a> Record<'a> {
             context,
             context_told: false,
             message_told: false,
+            is_access: head.target == event::ACCESS,
             seen: Seen::default(),
             aside: String::new(),
         }
@@ -161,9 +167,13 @@ impl<'a> Record<'a> {
         if std::mem::replace(&mut self.message_told, true) {
             return;
         }
-        self.line.raw(",\"message\":\"");
-        put(&mut self.line);
-        self.line.raw("\"");
+        if self.is_access {
+            self.line.raw(",\"message\":\"Processed request\"");
+        } else {
+            self.line.raw(",\"message\":\"");
+            put(&mut self.line);
+            self.line.raw("\"");
+        }
         self.tell_context();
     }
 
@@ -179,7 +189,7 @@ impl<'a> Record<'a> {
                 return;
             }
             if let Some(label) = context.label() {
-                string(line, ",\"label\":\"", &label);
+                string(line, ",\"label\":\"", label);
             }
             if let Some(request) = context.request() {
                 tell_request(line, request, context.request_id());
@@ -188,6 +198,16 @@ impl<'a> Record<'a> {
                 string(line, ",\"started_by\":\"", starter);
             }
         });
+    }
+
+    /// A field that says what the context says anyway.
+    #[inline]
+    fn is_the_contexts(&self, name: &str, value: &str) -> bool {
+        match name {
+            "label" => self.context.label() == Some(value),
+            "started_by" => self.context.started_by() == Some(value),
+            _ => false,
+        }
     }
 
     /// One of the event's own fields.
@@ -242,8 +262,8 @@ impl Visit for Record<'_> {
     fn record_str(&mut self, field: &Field, value: &str) {
         if field.name() == "message" {
             self.message(|line| line.escaped(value, Style::Json));
-        } else if field.name() == "started_by" && self.context.started_by() == Some(value) {
-            // Reports say so for formats that do not.
+        } else if self.is_the_contexts(field.name(), value) {
+            // Told for formats that know no contexts.
             self.tell_context();
         } else {
             self.field(field, |line| string(line, "\"", value));
@@ -286,7 +306,9 @@ impl Visit for Record<'_> {
 
     fn record_f64(&mut self, field: &Field, value: f64) {
         self.field(field, |line| {
-            if value.is_finite() {
+            if value.to_bits() == 0 {
+                line.raw("0.0");
+            } else if value.is_finite() {
                 line.raw(zmij::Buffer::new().format_finite(value));
             } else {
                 string(line, "\"", zmij::Buffer::new().format(value));
@@ -349,26 +371,50 @@ fn put_as_string(line: &mut Line<'_>, put: impl FnOnce(&mut Line<'_>)) {
     line.escaped(text.trim_matches('"'), Style::Json);
 }
 
-/// The names that a record has had. Events have few fields: comparing beats hashing.
-#[derive(Default)]
+/// The names that a record has had. Events have few fields, and hardly ever two of a name: a bit for each name that
+/// there was tells most new ones, comparing the rest.
 struct Seen {
-    first: [&'static str; 8],
+    bits: u64,
+    first: [&'static str; Self::FEW],
     count: usize,
     more: Vec<&'static str>,
 }
 
 impl Seen {
+    const FEW: usize = 24;
+
     #[inline]
     fn is_new(&mut self, name: &'static str) -> bool {
-        if self.first[..self.count].contains(&name) || self.more.contains(&name) {
-            return false;
+        let bit = 1 << (bits(name) % 64);
+        let known = self.bits & bit != 0 && self.has(name);
+        if !known {
+            self.bits |= bit;
+            if let Some(free) = self.first.get_mut(self.count) {
+                *free = name;
+                self.count += 1;
+            } else {
+                self.more.push(name);
+            }
         }
-        if let Some(free) = self.first.get_mut(self.count) {
-            *free = name;
-            self.count += 1;
-        } else {
-            self.more.push(name);
-        }
-        true
+        !known
     }
+
+    fn has(&self, name: &str) -> bool {
+        self.first[..self.count].contains(&name) || self.more.contains(&name)
+    }
+}
+
+impl Default for Seen {
+    fn default() -> Self {
+        Self { bits: 0, first: [""; Self::FEW], count: 0, more: Vec::new() }
+    }
+}
+
+/// Names of a service are short, and differ in their beginnings, ends or lengths.
+#[inline]
+fn bits(name: &str) -> u64 {
+    let bytes = name.as_bytes();
+    let (first, last) = (bytes.first().copied().unwrap_or(0), bytes.last().copied().unwrap_or(0));
+    let sum = u64::from(first) * 31 + u64::from(last) * 7 + bytes.len() as u64;
+    sum.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58
 }
