@@ -10,6 +10,7 @@ use crate::encode::Encode;
 use crate::escape::Style;
 use crate::event::{self, Head};
 use crate::line::{self, Line};
+use crate::names;
 use crate::time;
 
 /// One JSON object a line, with the context and its request at the top level.
@@ -81,6 +82,7 @@ impl Encode for JsonFormat {
     fn encode(&self, event: &Event<'_>, context: &LogContext, line: &mut String) {
         event::with_head(event, self.locations, |head, is_log| {
             let mut record = Record::begin(line, self.limit, head, context);
+            record.simple = names::simple(event.metadata(), is_reserved);
             event::visit(event, is_log, &mut record);
             record.end();
         });
@@ -127,6 +129,8 @@ struct Record<'a> {
     message_told: bool,
     /// The fields say it all.
     is_access: bool,
+    /// Fields whose names need no second look: see [`names`].
+    simple: u64,
     seen: Seen,
     /// What goes under `fields`: rare, and allocates nothing until then.
     aside: String,
@@ -157,6 +161,7 @@ impl<'a> Record<'a> {
             context_told: false,
             message_told: false,
             is_access: head.target == event::ACCESS,
+            simple: 0,
             seen: Seen::default(),
             aside: String::new(),
         }
@@ -213,7 +218,20 @@ impl<'a> Record<'a> {
     /// One of the event's own fields.
     #[inline]
     fn field(&mut self, field: &Field, put: impl FnOnce(&mut Line<'_>)) {
-        let name = event::name(field);
+        if self.simple.checked_shr(field.index() as u32).is_none_or(|bits| bits & 1 == 0) {
+            return self.special_field(event::name(field), put);
+        }
+        self.tell_context();
+        if self.line.has_room() {
+            self.line.raw(",\"");
+            self.line.raw(field.name());
+            self.line.raw("\":");
+            put(&mut self.line);
+        }
+    }
+
+    /// One that is the message, or whose name has to be looked at.
+    fn special_field(&mut self, name: &'static str, put: impl FnOnce(&mut Line<'_>)) {
         if name == "message" {
             // Not a text, or it would have come by another way.
             self.message(|line| put_as_string(line, put));
@@ -371,50 +389,16 @@ fn put_as_string(line: &mut Line<'_>, put: impl FnOnce(&mut Line<'_>)) {
     line.escaped(text.trim_matches('"'), Style::Json);
 }
 
-/// The names that a record has had. Events have few fields, and hardly ever two of a name: a bit for each name that
-/// there was tells most new ones, comparing the rest.
-struct Seen {
-    bits: u64,
-    first: [&'static str; Self::FEW],
-    count: usize,
-    more: Vec<&'static str>,
-}
+/// The names that a record has had, of those that need a look: few.
+#[derive(Default)]
+struct Seen(Vec<&'static str>);
 
 impl Seen {
-    const FEW: usize = 24;
-
-    #[inline]
     fn is_new(&mut self, name: &'static str) -> bool {
-        let bit = 1 << (bits(name) % 64);
-        let known = self.bits & bit != 0 && self.has(name);
-        if !known {
-            self.bits |= bit;
-            if let Some(free) = self.first.get_mut(self.count) {
-                *free = name;
-                self.count += 1;
-            } else {
-                self.more.push(name);
-            }
+        let is_new = !self.0.contains(&name);
+        if is_new {
+            self.0.push(name);
         }
-        !known
+        is_new
     }
-
-    fn has(&self, name: &str) -> bool {
-        self.first[..self.count].contains(&name) || self.more.contains(&name)
-    }
-}
-
-impl Default for Seen {
-    fn default() -> Self {
-        Self { bits: 0, first: [""; Self::FEW], count: 0, more: Vec::new() }
-    }
-}
-
-/// Names of a service are short, and differ in their beginnings, ends or lengths.
-#[inline]
-fn bits(name: &str) -> u64 {
-    let bytes = name.as_bytes();
-    let (first, last) = (bytes.first().copied().unwrap_or(0), bytes.last().copied().unwrap_or(0));
-    let sum = u64::from(first) * 31 + u64::from(last) * 7 + bytes.len() as u64;
-    sum.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58
 }

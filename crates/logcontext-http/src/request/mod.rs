@@ -4,7 +4,6 @@ mod id;
 mod trace;
 
 use std::borrow::Cow;
-use std::fmt::Write;
 
 use http::{Method, Version, header};
 use logcontext::{ContextKind, LogContext, Panic, Request, catch_panic, current_context};
@@ -41,19 +40,24 @@ pub fn set_user(user: impl Into<Box<str>>) -> bool {
 /// A context for this request, named after its method: `GET-17`.
 pub(crate) fn context<B>(request: &http::Request<B>, config: &Config) -> LogContext {
     let method = method(request.method());
-    let mut name = String::with_capacity(method.len() + 8);
-    let _ = write!(name, "{method}-{}", config.supervisor.next_request());
+    let mut number = itoa::Buffer::new();
+    let number = number.format(config.supervisor.next_request());
+    let mut name = String::with_capacity(method.len() + 1 + number.len());
+    name.push_str(&method);
+    name.push('-');
+    name.push_str(number);
+    // As an id: but for methods that clients make up.
+    let name_will_do = matches!(method, Cow::Borrowed(_)) || id::is_valid(&name);
     let mut refused = None;
     let mut described = describe(request, method, config);
     if let Some(header) = &config.request_id {
         described = match id::received(request.headers(), header) {
             Received::Id(id) => described.with(|request| request.id(id)),
-            // The name will do, but for methods that clients make up.
-            Received::Nothing if id::is_valid(&name) => described,
+            Received::Nothing if name_will_do => described,
             Received::Nothing => described.with(with_id_of_trace),
             Received::Refused(value) => {
                 refused = Some((header, value));
-                if id::is_valid(&name) { described } else { described.with(with_id_of_trace) }
+                if name_will_do { described } else { described.with(with_id_of_trace) }
             }
         };
     }
@@ -106,7 +110,7 @@ fn describe<B>(request: &http::Request<B>, method: Cow<'static, str>, config: &C
         described = described.client(connection.client());
     }
     if let Some(agent) = request.headers().get(header::USER_AGENT) {
-        described = described.user_agent(cut(&String::from_utf8_lossy(agent.as_bytes()), USER_AGENT));
+        described = described.user_agent(cut(&text(agent.as_bytes()), USER_AGENT));
     }
     Described { request: described, panic }
 }
@@ -135,6 +139,11 @@ fn protocol(version: Version) -> &'static str {
         Version::HTTP_3 => "HTTP/3.0",
         _ => "HTTP",
     }
+}
+
+/// Nearly always it is text.
+fn text(bytes: &[u8]) -> Cow<'_, str> {
+    str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
 }
 
 /// At most so many bytes of it; where something is left out, that shows.
