@@ -270,9 +270,7 @@ impl LogContext {
     /// running elsewhere meanwhile counts up to its last switch. Zero for the sentinel: see `books()`.
     pub fn usage(&self) -> ResourceUsage {
         let Some(inner) = self.inner() else { return ResourceUsage::default() };
-        if meter::current_id() != 0 {
-            meter::settle();
-        }
+        self.settle();
         inner.account().usage()
     }
 
@@ -294,10 +292,16 @@ impl LogContext {
 
     /// The same, saying how it ended, for those who do not ask what it has cost.
     pub fn finish_as(&self, ending: Ending) {
-        if meter::current_id() != 0 {
+        self.settle();
+        self.mark_finished(ending);
+    }
+
+    /// Charges the open slice, if any of it is this context's.
+    #[inline]
+    fn settle(&self) {
+        if meter::peek(|current| current.is_family_of(self)) {
             meter::settle();
         }
-        self.mark_finished(ending);
     }
 
     fn mark_finished(&self, ending: Ending) {

@@ -6,7 +6,7 @@ mod line;
 use std::time::Duration;
 
 use http::StatusCode;
-use logcontext::{EVT_DB_FETCH_COUNT, Ending, LogContext};
+use logcontext::{EVT_DB_FETCH_COUNT, Ending, LogContext, ResourceUsage};
 use tracing::Level;
 
 use line::{Code, Line};
@@ -37,13 +37,14 @@ pub(crate) fn log(facts: &Facts<'_>) {
         tracing::enabled!(target: "logcontext::access", Level::INFO)
     };
     if wanted {
-        facts.context.scope(|| write(facts));
+        // Before it is current again: then nothing has to be settled.
+        let usage = facts.context.usage();
+        facts.context.scope(|| write(facts, &usage));
     }
 }
 
-fn write(facts: &Facts<'_>) {
+fn write(facts: &Facts<'_>, usage: &ResourceUsage) {
     let elapsed = facts.context.elapsed();
-    let usage = facts.context.usage();
     let label = facts.context.label();
     let mut port = itoa::Buffer::new();
     // By the service's word for it, else by its port.
