@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::Error;
+use crate::{Error, keys};
 
 /// The kind of a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,19 +61,25 @@ impl FromStr for Address {
     fn from_str(url: &str) -> Result<Self, Error> {
         #[cfg(feature = "sqlite")]
         if url.starts_with("sqlite:") {
-            let options =
-                url.parse().map_err(|error| Error::Address { expected: EXPECTED, source: Some(error) })?;
+            keys::check(url, Backend::Sqlite)?;
+            let options = url.parse().map_err(|error| meaningless(url, error))?;
             return Ok(Self::Sqlite(Box::new(options)));
         }
         #[cfg(feature = "postgres")]
         if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            let options =
-                url.parse().map_err(|error| Error::Address { expected: EXPECTED, source: Some(error) })?;
+            keys::check(url, Backend::Postgres)?;
+            let options = url.parse().map_err(|error| meaningless(url, error))?;
             return Ok(Self::Postgres(Box::new(options)));
         }
         let _ = url;
         Err(Error::Address { expected: EXPECTED, source: None })
     }
+}
+
+/// The driver repeats a value that it does not understand: not where that may be the rest of a password.
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+fn meaningless(url: &str, error: sqlx::Error) -> Error {
+    Error::Address { expected: EXPECTED, source: (!keys::may_hold_password(url)).then_some(error) }
 }
 
 impl Address {

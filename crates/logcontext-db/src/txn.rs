@@ -1,6 +1,7 @@
 //! [`Txn`]: what the closure of an interaction works with.
 
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 
 use logcontext::current_context;
@@ -125,19 +126,29 @@ impl Txn {
     /// # #[cfg(not(feature = "sqlite"))] fn main() {}
     /// ```
     ///
+    /// All of the batch is read before the first statement runs, so it may borrow from whatever it likes.
+    ///
     /// # Errors
-    /// The first of the database's; those before it have taken effect, if the transaction does.
-    pub async fn execute_batch<P: Parameters>(
+    /// The first of the database's; those before it have taken effect, if the transaction does. If one of the
+    /// parameters cannot be put into the database's terms, no statement runs.
+    pub fn execute_batch<P: Parameters>(
         &mut self,
         sql: impl SqlSafeStr,
         batch: impl IntoIterator<Item = P>,
-    ) -> Result<u64, Error> {
+    ) -> impl Future<Output = Result<u64, Error>> {
+        // Not inside of the future: that would be as little `Send` as the iterator.
+        let arguments = |parameters| Arguments::of(self.backend, parameters).map_err(Error::Database);
+        let batch = batch.into_iter().map(arguments).collect::<Result<Vec<_>, _>>();
         let sql = sql.into_sql_str();
-        let mut changed = 0;
-        for parameters in batch {
-            changed += self.execute(sql.clone(), parameters).await?;
+        async move {
+            let mut changed = 0;
+            for arguments in batch? {
+                let mut lease = self.seat.lease()?;
+                let result = lease.connection().execute(sql.clone(), arguments).await;
+                changed += lease.done(result)?;
+            }
+            Ok(changed)
         }
-        Ok(changed)
     }
 
     /// Runs any number of statements without parameters, separated by semicolons.

@@ -63,6 +63,10 @@ impl Attempts {
         }
     }
 
+    pub(super) fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
     /// Begins a try. `None` if another transaction was in the way, and there may be a next try.
     pub(super) async fn begin(&mut self) -> Result<Option<Arc<Seat>>, Error> {
         loop {

@@ -1,7 +1,7 @@
 //! A place becomes a connection: an idle one that is still there, or a new one.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::time::Instant;
 
 use tokio::time::timeout;
@@ -10,6 +10,13 @@ use super::Pool;
 use super::health::Verdict;
 use super::places::{Lent, Place};
 use crate::connection::Connection;
+
+/// Why a place has no connection.
+pub(super) enum Unfilled {
+    Driver(sqlx::Error),
+    /// It had one, to a database in memory, which is gone with it.
+    MemoryLost,
+}
 
 impl Pool {
     /// An idle connection that needs no looking after, if that is what comes first and nobody waits for it: nearly
@@ -22,11 +29,16 @@ impl Pool {
     }
 
     /// A connection in this place.
-    pub(super) async fn fill(&self, mut place: Place) -> Result<Lent, sqlx::Error> {
+    pub(super) async fn fill(&self, mut place: Place) -> Result<Lent, Unfilled> {
         loop {
             let mut lent = match Lent::idle(place) {
                 Ok(lent) => lent,
-                Err(place) => return Ok(Lent::opened(self.open().await?, place)),
+                Err(_) if self.is_private() && self.filled.load(SeqCst) => return Err(Unfilled::MemoryLost),
+                Err(place) => {
+                    let connection = self.open().await.map_err(Unfilled::Driver)?;
+                    self.filled.store(true, SeqCst);
+                    return Ok(Lent::opened(connection, place));
+                }
             };
             let verdict = self.verdict(lent.connection(), Instant::now());
             if verdict == Verdict::Alive {

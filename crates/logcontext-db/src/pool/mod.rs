@@ -9,6 +9,7 @@ mod health;
 mod held;
 mod leaving;
 mod places;
+mod seldom;
 mod waiting;
 
 use std::future::Future;
@@ -24,12 +25,15 @@ use tokio::runtime::Handle;
 use crate::Error;
 use crate::connection::{Connection, Opener};
 use crate::error::Class;
+use crate::interaction::held_around;
 use crate::settings::Settings;
 
 pub(crate) use figures::{PoolFigures, collect, describe};
+use filling::Unfilled;
 use health::Health;
 pub(crate) use held::Held;
 use places::{Closed, Place, Places};
+use seldom::Seldom;
 use waiting::Queue;
 pub use waiting::Waiting;
 
@@ -46,6 +50,10 @@ pub(crate) struct Pool {
     pub(crate) figures: Arc<PoolFigures>,
     pub(crate) settings: Arc<Settings>,
     closed: AtomicBool,
+    /// Once there has been a connection.
+    filled: AtomicBool,
+    told_of_loss: AtomicBool,
+    may_warn: Seldom,
     health: Health,
 }
 
@@ -64,6 +72,9 @@ impl Pool {
             figures,
             settings,
             closed: AtomicBool::new(false),
+            filled: AtomicBool::new(false),
+            told_of_loss: AtomicBool::new(false),
+            may_warn: Seldom::default(),
             health: Health::default(),
         })
     }
@@ -126,7 +137,8 @@ impl Pool {
             tries += 1;
             let error = match within(deadline, self.fill(place)).await {
                 Some(Ok(lent)) => return Ok(Held::new(lent, context, Instant::now())),
-                Some(Err(error)) => error,
+                Some(Err(Unfilled::Driver(error))) => error,
+                Some(Err(Unfilled::MemoryLost)) => return Err(self.memory_lost()),
                 None => return Err(self.cannot_connect(tries, no_answer())),
             };
             let hopeless = !is_worth_another_try(&error, &self.opener);
@@ -146,6 +158,7 @@ impl Pool {
         transaction: &'static str,
         deadline: Instant,
     ) -> Result<Place, Error> {
+        self.look_for_ourselves(transaction)?;
         let limit = self.settings.queue_limit;
         let Some(_in_line) = self.queue.enter(context, transaction, limit) else {
             self.figures.queue_full.fetch_add(1, Relaxed);
@@ -158,6 +171,26 @@ impl Pool {
         }
     }
 
+    /// Who waits inside of an interaction, for a connection of the pool that this has one of, waits for somebody else
+    /// to give one back; where there is nobody else, forever.
+    fn look_for_ourselves(&self, inner: &'static str) -> Result<(), Error> {
+        let Some((held, outer)) = held_around(self) else { return Ok(()) };
+        if held >= self.places.size() {
+            return Err(Error::Nested { pool: Arc::clone(&self.name), outer, inner });
+        }
+        if self.may_warn.now() {
+            tracing::warn!(
+                target: "logcontext::db",
+                transaction = inner,
+                outer,
+                database = &*self.database,
+                pool = &*self.name,
+                "waits for a connection inside of another interaction: if all do, nobody goes on",
+            );
+        }
+        Ok(())
+    }
+
     fn timed_out(&self) -> Error {
         self.figures.timeouts.fetch_add(1, Relaxed);
         Error::AcquireTimeout { pool: Arc::clone(&self.name), limit: self.settings.acquire_timeout }
@@ -166,6 +199,15 @@ impl Pool {
     fn cannot_connect(&self, tries: u32, source: sqlx::Error) -> Error {
         self.figures.connect_failures.fetch_add(1, Relaxed);
         Error::Connect { database: Arc::clone(&self.database), tries, source }
+    }
+
+    /// Another connection to memory would be to another database, which is empty.
+    fn memory_lost(&self) -> Error {
+        let error = Error::MemoryLost { database: Arc::clone(&self.database) };
+        if !self.told_of_loss.swap(true, Relaxed) {
+            tracing::error!(target: "logcontext::db", "{error}");
+        }
+        error
     }
 
     fn is_closed_error(&self) -> Error {
