@@ -86,8 +86,10 @@ pub enum Error {
         /// The name of the parameter, unless it may be a part of a password.
         key: Option<String>,
     },
-    /// A transaction inside of another one would have waited for the connection that the other one holds: until the
-    /// acquire timeout, for the other one waits for it.
+    /// A transaction that was started in the closure of another one, on the same pool, would have waited for the
+    /// connection that the other one holds: until the acquire timeout, for the other one waits for it. On SQLite that
+    /// is any that writes inside of one that writes. What belongs together goes into one transaction, with its
+    /// [`Txn`](crate::Txn); what does not, before or after it.
     #[error(
         "`{inner}` inside of the interaction `{outer}` would wait for a connection of pool `{pool}` that only \
          `{outer}` can give back"

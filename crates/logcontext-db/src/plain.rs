@@ -8,7 +8,7 @@ use sqlx::SqlStr;
 
 use crate::database::payer;
 use crate::error::ours;
-use crate::interaction::{Outcome, Sums, Tally};
+use crate::interaction::{Outcome, Sums, Tally, look_around};
 use crate::pool::{Held, Pool};
 use crate::value::Arguments;
 use crate::{Backend, DB_ROWS_FETCHED, Database, Error, Parameters, Row};
@@ -22,7 +22,7 @@ pub(crate) async fn query(
 ) -> Result<Vec<Row>, Error> {
     let (arguments, spare) = Spare::of(database.backend(), parameters)?;
     let pool = database.pool(true);
-    let mut tally = tally(database, name, origin);
+    let mut tally = tally(database, pool, name, origin);
     let mut held = acquire(pool, &mut tally).await?;
     let again = spare.is_any() && !held.is_new();
     let mut result = fetch_all(&mut held, sql.clone(), arguments).await;
@@ -53,7 +53,7 @@ pub(crate) async fn query_optional(
 ) -> Result<Option<Row>, Error> {
     let (arguments, spare) = Spare::of(database.backend(), parameters)?;
     let pool = database.pool(true);
-    let mut tally = tally(database, name, origin);
+    let mut tally = tally(database, pool, name, origin);
     let mut held = acquire(pool, &mut tally).await?;
     let again = spare.is_any() && !held.is_new();
     let mut result = fetch_optional(&mut held, sql.clone(), arguments).await;
@@ -88,7 +88,7 @@ pub(crate) async fn execute(
 ) -> Result<u64, Error> {
     let arguments = Arguments::of(database.backend(), parameters).map_err(Error::Database)?;
     let pool = database.pool(false);
-    let mut tally = tally(database, name, origin);
+    let mut tally = tally(database, pool, name, origin);
     let mut held = acquire(pool, &mut tally).await?;
     // Nobody could tell, afterwards, whether a connection was lost before the statement or with it.
     while !held.is_new() && !held.is_alive().await {
@@ -144,10 +144,13 @@ impl<P: Parameters> Spare<P> {
 
 fn tally<'a>(
     database: &'a Database,
+    pool: &Pool,
     name: &'static str,
     origin: &'static Location<'static>,
 ) -> Tally<&'a Sums> {
-    Tally::new(name, payer(name, origin), database.sums(name), database.settings().slow_transaction)
+    let context = payer(name, origin);
+    look_around(pool, &context, name, origin);
+    Tally::new(name, context, database.sums(name), database.settings().slow_transaction)
 }
 
 async fn acquire(pool: &Arc<Pool>, tally: &mut Tally<&Sums>) -> Result<Held, Error> {

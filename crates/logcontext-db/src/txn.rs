@@ -27,7 +27,10 @@ use crate::{Backend, DB_ROWS_FETCHED, Error, Native, Parameters, Row};
 /// The transaction is begun and ended by the library: `BEGIN`, `COMMIT` and `ROLLBACK` are no statements for it.
 ///
 /// The closure should not wait for another transaction on the same database: where all connections are in the hands of
-/// those who wait for one more, nobody goes on before the acquire timeout. On SQLite one that writes is enough.
+/// those who wait for one more, nobody goes on before the acquire timeout. One that does raises a diagnostic
+/// ([`TransactionInside`](logcontext::diagnostics::DiagnosticKind::TransactionInside)); one that would wait for itself,
+/// on SQLite any that writes inside of one that writes, is told [`Error::Nested`] at once. Only what the closure's own
+/// future does is seen, and not what it starts in another task and waits for.
 pub struct Txn {
     seat: Arc<Seat>,
     name: &'static str,

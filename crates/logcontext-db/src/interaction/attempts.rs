@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use logcontext::LogContext;
 
+use super::nested::look_around;
 use super::pending::Pending;
 use super::seat::{Left, Seat};
 use super::tally::{Outcome, Tally};
@@ -48,6 +49,7 @@ impl Attempts {
         let context = payer(interaction.name, interaction.origin);
         let database = interaction.database;
         let pool = Arc::clone(database.pool(interaction.read_only));
+        look_around(&pool, &context, interaction.name, interaction.origin);
         let begin = begin(database.backend(), interaction.read_only, interaction.isolation);
         let sums = Arc::clone(database.sums(interaction.name));
         let slow = database.settings().slow_transaction;

@@ -19,7 +19,7 @@ use crate::{Database, Error, Txn};
 use attempts::Attempts;
 
 pub(crate) use callbacks::Callbacks;
-pub(crate) use nested::held_around;
+pub(crate) use nested::{held_around, look_around};
 use seat::Left;
 pub(crate) use seat::{Lease, Seat};
 pub(crate) use tally::{Outcome, Sums, Tally, Transactions, collect, describe};

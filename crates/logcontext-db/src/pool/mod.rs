@@ -9,7 +9,6 @@ mod health;
 mod held;
 mod leaving;
 mod places;
-mod seldom;
 mod waiting;
 
 use std::future::Future;
@@ -33,7 +32,6 @@ use filling::Unfilled;
 use health::Health;
 pub(crate) use held::Held;
 use places::{Closed, Place, Places};
-use seldom::Seldom;
 use waiting::Queue;
 pub use waiting::Waiting;
 
@@ -53,7 +51,6 @@ pub(crate) struct Pool {
     /// Once there has been a connection.
     filled: AtomicBool,
     told_of_loss: AtomicBool,
-    may_warn: Seldom,
     health: Health,
 }
 
@@ -74,7 +71,6 @@ impl Pool {
             closed: AtomicBool::new(false),
             filled: AtomicBool::new(false),
             told_of_loss: AtomicBool::new(false),
-            may_warn: Seldom::default(),
             health: Health::default(),
         })
     }
@@ -171,22 +167,11 @@ impl Pool {
         }
     }
 
-    /// Who waits inside of an interaction, for a connection of the pool that this has one of, waits for somebody else
-    /// to give one back; where there is nobody else, forever.
+    /// Who waits inside of interactions that hold all connections would do so until the acquire timeout.
     fn look_for_ourselves(&self, inner: &'static str) -> Result<(), Error> {
         let Some((held, outer)) = held_around(self) else { return Ok(()) };
-        if held >= self.places.size() {
+        if held >= self.capacity() {
             return Err(Error::Nested { pool: Arc::clone(&self.name), outer, inner });
-        }
-        if self.may_warn.now() {
-            tracing::warn!(
-                target: "logcontext::db",
-                transaction = inner,
-                outer,
-                database = &*self.database,
-                pool = &*self.name,
-                "waits for a connection inside of another interaction: if all do, nobody goes on",
-            );
         }
         Ok(())
     }
@@ -240,6 +225,11 @@ impl Pool {
 
     pub(crate) fn max_size(&self) -> usize {
         self.places.size()
+    }
+
+    /// The same, closed or not.
+    pub(crate) fn capacity(&self) -> usize {
+        self.places.capacity()
     }
 
     /// Closes the connections that nobody has used for so long.

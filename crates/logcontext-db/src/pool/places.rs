@@ -53,6 +53,10 @@ impl Places {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(super) fn capacity(&self) -> usize {
+        self.size
+    }
+
     /// None while the pool is closed.
     pub(super) fn size(&self) -> usize {
         if self.lock().closed { 0 } else { self.size }
