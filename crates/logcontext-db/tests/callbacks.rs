@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 
+use common::hold::Hold;
 use common::outside::{Outside, polled, until};
 use common::{DEADLINE, Own, Setting, on_both_databases};
 use logcontext::{FutureExt, LogContext, current_context};
@@ -247,16 +248,11 @@ on_both_databases! {
         let db = &open(&own).await;
         let log = &Log::default();
         let own = &own;
-        let holding = db.run_interaction("hold", |_| async move {
-            let waiting = async {
-                let stage = Stage::default();
-                polled(1, interaction(db, own, log, &stage, End::Commit)).await
-            };
-            assert!(waiting.await.is_none());
-            assert!(db.waiting().is_empty());
-            Ok::<(), Error>(())
-        });
-        holding.await.unwrap();
+        let held = Hold::begin(db, &setting.context).await;
+        let stage = Stage::default();
+        assert!(polled(1, interaction(db, own, log, &stage, End::Commit)).await.is_none());
+        assert!(db.waiting().is_empty());
+        held.end().await.unwrap();
         assert!(log.is_empty());
         assert_eq!(setting.context.usage().db_txn_count, 1);
         interaction(db, own, log, &Stage::default(), End::Commit).await.unwrap();

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::figures::Figures;
+use common::hold::Hold;
 use common::outside::{Outside, polled, until};
 use common::{DEADLINE, Own, Setting, on_both_databases};
 use logcontext::diagnostics::DiagnosticKind;
@@ -197,17 +198,12 @@ on_both_databases! {
             .open()
             .await
             .unwrap();
-        let (held, db) = (&db, &db);
-        let refused = db
-            .run_interaction("outer", |_| async move {
-                let refused: Result<(), Error> = held.run_interaction("inner", |_| async { Ok(()) }).await;
-                Ok::<_, Error>(refused)
-            })
-            .await
-            .unwrap();
+        let held = Hold::begin(&db, &setting.context).await;
+        let refused: Result<(), Error> = db.run_interaction("refused", |_| async { Ok(()) }).await;
+        held.end().await.unwrap();
         assert!(matches!(refused, Err(Error::AcquireTimeout { .. })), "{refused:?}");
         assert_eq!(transactions(&setting), 1);
-        assert_eq!(Figures::now(&setting).value("db_transactions", "transaction=inner"), 0.0);
+        assert_eq!(Figures::now(&setting).value("db_transactions", "transaction=refused"), 0.0);
         db.close(DEADLINE).await;
     }
 
