@@ -35,19 +35,26 @@ pub(crate) fn may_hold_password(url: &str) -> bool {
 
 /// Refuses a parameter that the driver does not know.
 pub(crate) fn check(url: &str, backend: Backend) -> Result<(), Error> {
-    let Some((_, rest)) = url.split_once('?') else { return Ok(()) };
-    let query = match backend {
-        Backend::Sqlite => rest,
-        Backend::Postgres => rest.split('#').next().unwrap_or_default(),
-    };
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let key = decoded(pair.split('=').next().unwrap_or_default());
+    for (key, _) in parameters(url, backend) {
         if !is_known(&key, backend) {
             let key = (is_name(&key) && !may_hold_password(url)).then(|| key.into_owned());
             return Err(Error::UnknownParameter { backend, key });
         }
     }
     Ok(())
+}
+
+/// All of them, as the drivers read them.
+pub(crate) fn parameters(url: &str, backend: Backend) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+    let rest = url.split_once('?').map_or("", |(_, rest)| rest);
+    let query = match backend {
+        Backend::Sqlite => rest,
+        Backend::Postgres => rest.split('#').next().unwrap_or_default(),
+    };
+    query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (decoded(key), decoded(value))
+    })
 }
 
 /// For people.
@@ -71,12 +78,24 @@ fn is_name(key: &str) -> bool {
     (1..=40).contains(&key.len()) && key.chars().all(is_part)
 }
 
-/// Brackets are often written as `%5B` and `%5D`. Nothing else is needed: in no key that is known.
-fn decoded(key: &str) -> Cow<'_, str> {
-    if !key.contains('%') {
-        return key.into();
+/// `%41` is an `A`, and `+` is a space.
+fn decoded(text: &str) -> Cow<'_, str> {
+    if !text.contains(['%', '+']) {
+        return text.into();
     }
-    key.replace("%5B", "[").replace("%5b", "[").replace("%5D", "]").replace("%5d", "]").into()
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let escaped = after.first_chunk::<2>().filter(|_| *first == b'%').and_then(hex);
+        bytes.push(escaped.unwrap_or(if *first == b'+' { b' ' } else { *first }));
+        rest = if escaped.is_some() { &after[2..] } else { after };
+    }
+    String::from_utf8_lossy(&bytes).into_owned().into()
+}
+
+fn hex(digits: &[u8; 2]) -> Option<u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    u8::try_from(digit(digits[0])? * 16 + digit(digits[1])?).ok()
 }
 
 #[cfg(test)]
@@ -106,6 +125,7 @@ mod tests {
             "postgres://h/d?host=a&&port=1",
             "postgres://h/d?options[work_mem]=1",
             "postgres://h/d?options%5Bwork_mem%5D=1",
+            "postgres://h/d?%70assword=1%",
             "postgres://h/d?user=a#?b=c",
         ] {
             check(url, Backend::Postgres).unwrap();
@@ -154,6 +174,8 @@ mod tests {
             "postgres://h/d?hunter+2",
             "postgres://h/d?=hunter2",
             "postgres://h/d?password=a&hunter%262=b",
+            "postgres://h/d?%ff=hunter2",
+            "postgres://h/d?hunter2%4",
         ] {
             assert_eq!(refused(url, Backend::Postgres), None, "{url}");
         }

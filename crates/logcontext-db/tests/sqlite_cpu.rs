@@ -296,3 +296,123 @@ fn a_span_that_is_a_context_pays_once() {
         assert!(cpu(&seen) > Duration::ZERO);
     }
 }
+
+/// What adapters have charged, and nobody else.
+fn charged() -> Duration {
+    logcontext::books().expect("measured on Linux").charged_by_adapters()
+}
+
+fn process() -> Duration {
+    logcontext::books().expect("measured on Linux").process()
+}
+
+/// Makes something to do for whoever closes the last connection: what was written is not in its place yet.
+async fn leave_much_to_close(db: &Database) {
+    db.run_interaction("write", |mut txn| async move {
+        txn.query("PRAGMA wal_autocheckpoint = 0", ()).await?;
+        txn.execute_script("CREATE TABLE IF NOT EXISTS blobs (b BLOB)").await?;
+        txn.execute(
+            "INSERT INTO blobs WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 400)
+             SELECT zeroblob(100000) FROM n",
+            (),
+        )
+        .await
+    })
+    .await
+    .unwrap();
+}
+
+#[test]
+fn opening_a_connection_is_paid_by_who_waits_for_it() {
+    const CONNECTIONS: usize = 10;
+    let _alone = alone();
+    for runtime in runtimes() {
+        let supervisor = Supervisor::new("test");
+        let own = Own::sqlite();
+        let opener = LogContext::builder("GET-1").supervisor(&supervisor).start();
+        let (before, burned) = (charged(), cpu_of_drivers());
+        let open = async {
+            let db = own.builder().max_connections(CONNECTIONS).open().await.unwrap();
+            let all = tokio::sync::Barrier::new(CONNECTIONS);
+            let reading = (0..CONNECTIONS).map(|_| {
+                let read = db.interaction("read").read_only();
+                read.run(|_| async {
+                    tokio::time::timeout(DEADLINE, all.wait()).await.expect("all have one");
+                    Ok::<(), Error>(())
+                })
+            });
+            futures_util::future::try_join_all(reading).await.unwrap();
+            db
+        };
+        let db = runtime.block_on(open.in_context(opener.clone()));
+        assert_eq!(db.open_connections(), CONNECTIONS + 1);
+        // All of it since the threads were started: they live.
+        let (charged, burned) = (charged() - before, cpu_of_drivers() - burned);
+        let (least, most) = (burned.mul_f64(0.9), burned.mul_f64(1.05));
+        assert!(charged >= least && charged <= most, "{charged:?} of {burned:?}");
+        assert!(cpu(&opener) >= charged);
+        runtime.block_on(db.close(DEADLINE).in_context(opener));
+    }
+}
+
+#[test]
+fn closing_connections_is_paid_by_who_closes_them() {
+    let _alone = alone();
+    for runtime in runtimes() {
+        let supervisor = Supervisor::new("test");
+        for how in ["close", "drop"] {
+            let own = Own::sqlite();
+            let [writer, closer] =
+                ["writer", "closer"].map(|name| LogContext::builder(name).supervisor(&supervisor).start());
+            let db = runtime.block_on(
+                async {
+                    let db = open(&own).await;
+                    leave_much_to_close(&db).await;
+                    db
+                }
+                .in_context(writer),
+            );
+            let before = process();
+            let close = async {
+                if how == "close" {
+                    assert_eq!(db.close(DEADLINE).await.left_open, 0);
+                } else {
+                    drop(db);
+                    // Nobody tells us when: a file that nobody has open.
+                    own.until_sessions("true", 0).await;
+                }
+            };
+            runtime.block_on(close.in_context(closer.clone()));
+            let burned = process() - before;
+            assert!(burned > Duration::from_millis(5), "{how}: too light to compare: {burned:?}");
+            assert!(cpu(&closer) >= burned.mul_f64(0.7), "{how}: {:?} of {burned:?}", cpu(&closer));
+        }
+    }
+}
+
+#[test]
+fn closing_idle_connections_is_paid_by_the_process_that_does_it() {
+    let _alone = alone();
+    for runtime in runtimes() {
+        let supervisor = Supervisor::new("test");
+        let own = Own::sqlite();
+        let opener = LogContext::builder("GET-1").supervisor(&supervisor).start();
+        let reaped = async {
+            let db = own.builder().idle_timeout(Duration::from_millis(200)).open().await.unwrap();
+            leave_much_to_close(&db).await;
+            let before = process();
+            until("all are closed", || db.open_connections() == 0).await;
+            let burned = process() - before;
+            assert_eq!(db.close(DEADLINE).await.left_open, 0);
+            burned
+        };
+        let burned = runtime.block_on(reaped.in_context(opener.clone()));
+        assert!(burned > Duration::from_millis(5), "too light to compare: {burned:?}");
+        let of_reaper =
+            |totals: &logcontext::LabelTotals| totals.label.as_deref() == Some("close_idle_connections");
+        let totals = supervisor.totals();
+        let reaper = totals.iter().find(|totals| of_reaper(totals)).expect("it has run");
+        // The rest is the waiting for it.
+        assert!(reaper.usage.cpu().unwrap() >= burned.mul_f64(0.5), "{:?} of {burned:?}", reaper.usage);
+    }
+}

@@ -18,6 +18,7 @@ pub(super) struct Places {
 
 #[derive(Default)]
 struct Idle {
+    #[expect(clippy::vec_box, reason = "lent and given back with each call: moved is the box")]
     connections: Vec<Box<Connection>>,
     in_use: usize,
     closed: bool,
@@ -86,6 +87,7 @@ impl Places {
     }
 }
 
+#[expect(clippy::vec_box, reason = "as they are kept")]
 fn unboxed(connections: Vec<Box<Connection>>) -> Vec<Connection> {
     connections.into_iter().map(|connection| *connection).collect()
 }
