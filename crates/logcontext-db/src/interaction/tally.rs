@@ -242,6 +242,7 @@ mod tests {
     #[test]
     fn those_who_ask_for_a_name_at_once_get_the_same_sums() {
         let transactions = Transactions::default();
+        #[expect(clippy::disallowed_methods, reason = "no context is needed for this")]
         std::thread::scope(|scope| {
             let ask =
                 || scope.spawn(|| (0..64).map(|n| Arc::clone(transactions.sums(NAMES[n % 4]))).collect());
