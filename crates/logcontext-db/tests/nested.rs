@@ -27,8 +27,8 @@ async fn inside<T>(db: &Database, then: impl AsyncFn() -> Result<T, Error>) -> R
 
 /// Nobody waits.
 #[track_caller]
-fn assert_nested<T: std::fmt::Debug>(result: Result<T, Error>, expected: &str) {
-    let Err(Error::Nested { inner, outer: "outer", .. }) = &result else { panic!("{result:?}") };
+fn assert_nested<T: std::fmt::Debug>(result: &Result<T, Error>, expected: &str) {
+    let Err(Error::Nested { inner, outer: "outer", .. }) = result else { panic!("{result:?}") };
     assert_eq!(*inner, expected);
 }
 
@@ -39,16 +39,16 @@ async fn count(db: &Database) -> i64 {
 on_both_databases! {
     async fn one_that_would_wait_for_itself_is_an_error_at_once(own: Own, setting: Setting<'_>) {
         let db = own.builder().migrations(schema()).max_connections(1).open().await.unwrap();
-        assert_nested(inside(&db, async || db.execute("plain", ADD, ()).await).await, "plain");
+        assert_nested(&inside(&db, async || db.execute("plain", ADD, ()).await).await, "plain");
         let interaction =
             async || db.run_interaction("deeper", |mut txn| async move { txn.execute(ADD, ()).await }).await;
-        assert_nested(inside(&db, interaction).await, "deeper");
+        assert_nested(&inside(&db, interaction).await, "deeper");
         let reading = inside(&db, async || db.query("read", "SELECT * FROM users", ()).await).await;
         if own.backend == Backend::Sqlite {
             // That needs another connection, of which there are others.
             assert!(reading.unwrap().is_empty());
         } else {
-            assert_nested(reading, "read");
+            assert_nested(&reading, "read");
         }
         let figures = Figures::now(&setting);
         assert_eq!(figures.value("db_pool_acquire_timeouts", ""), 0.0);
@@ -158,7 +158,7 @@ fn in_memory_reading_inside_is_waiting_for_itself_too() {
     common::run(Own::sqlite, async |_own, _setting| {
         let db = Database::builder("sqlite::memory:").migrations(schema()).open().await.unwrap();
         let read = inside(&db, async || db.query("read", "SELECT * FROM users", ()).await).await;
-        assert_nested(read, "read");
+        assert_nested(&read, "read");
         assert_eq!(db.close(DEADLINE).await.left_open, 0);
     });
 }
