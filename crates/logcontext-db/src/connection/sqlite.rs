@@ -86,7 +86,6 @@ impl Sqlite {
         handle.set_rollback_hook(move || to_set.store(true, Relaxed));
         drop(handle);
         let only_reads = Some(role == Role::Reader);
-        thread.charge(&current_context());
         Ok(Self {
             thread,
             connection,
@@ -253,7 +252,9 @@ impl Stop {
 
     /// The statement that follows is to stop after so long, until the answer is dropped.
     fn after(self: &Arc<Self>, limit: Option<Duration>) -> Option<Limit> {
-        let deadline = self.start.elapsed().saturating_add(limit?);
+        // First: most have none, and need not know the time.
+        let limit = limit?;
+        let deadline = self.start.elapsed().saturating_add(limit);
         self.deadline.store(u64::try_from(deadline.as_nanos()).unwrap_or(u64::MAX), Relaxed);
         Some(Limit(Arc::clone(self)))
     }
