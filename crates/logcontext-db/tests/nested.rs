@@ -136,7 +136,8 @@ on_both_databases! {
 #[test]
 fn another_pool_is_not_the_same() {
     common::run(Own::sqlite, async |own, setting| {
-        let db = own.builder().migrations(schema()).max_connections(1).open().await.unwrap();
+        // Neither is full, so that it would be a diagnostic and no error.
+        let db = own.builder().migrations(schema()).max_connections(2).open().await.unwrap();
         let other = Own::sqlite();
         let second = other.builder().name("second").migrations(schema()).open().await.unwrap();
         inside(&db, async || {

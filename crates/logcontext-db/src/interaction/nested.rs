@@ -1,7 +1,7 @@
 //! Which interactions are being polled on this thread: one that asks for a connection from inside of another one's
 //! closure may wait for what only that one can give back.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::panic::Location;
 
 use logcontext::LogContext;
@@ -11,10 +11,8 @@ use crate::pool::Pool;
 
 thread_local! {
     /// Those whose closures are being polled, the innermost last. Each holds a connection of its pool meanwhile, and
-    /// gives it back when its closure has returned.
+    /// gives it back when its closure has returned. Nearly always none.
     static POLLED: RefCell<Vec<Polled>> = const { RefCell::new(Vec::new()) };
-    /// How many: nearly always none, and that is seen at once.
-    static DEPTH: Cell<usize> = const { Cell::new(0) };
 }
 
 #[derive(Clone, Copy)]
@@ -29,16 +27,12 @@ struct Leave;
 /// Polls the closure of the interaction of this name, which holds a connection of this pool.
 pub(super) fn inside<R>(pool: &Pool, name: &'static str, poll: impl FnOnce() -> R) -> R {
     POLLED.with_borrow_mut(|polled| polled.push(Polled { pool: address(pool), name }));
-    DEPTH.set(DEPTH.get() + 1);
     let _leave = Leave;
     poll()
 }
 
 /// How many connections of this pool are held by interactions that we are inside of, and the innermost one's name.
 pub(crate) fn held_around(pool: &Pool) -> Option<(usize, &'static str)> {
-    if DEPTH.get() == 0 {
-        return None;
-    }
     POLLED.with_borrow(|polled| {
         let mut around = polled.iter().rev().filter(|polled| polled.pool == address(pool));
         let innermost = around.next()?.name;
@@ -69,6 +63,5 @@ fn address(pool: &Pool) -> usize {
 impl Drop for Leave {
     fn drop(&mut self) {
         POLLED.with_borrow_mut(Vec::pop);
-        DEPTH.set(DEPTH.get() - 1);
     }
 }
