@@ -57,22 +57,25 @@ impl Nested {
         self.truth.nanos.load(Relaxed) as f64
     }
 
-    pub fn polls(&self) -> f64 {
-        self.truth.polls.load(Relaxed) as f64
-    }
-
     /// What the context was charged, in nanoseconds.
     pub fn charged(&self) -> f64 {
         self.context.usage().cpu().unwrap().as_nanos() as f64
     }
 
-    /// What it was charged beyond what it used.
-    pub fn beyond(&self) -> f64 {
-        self.charged() - self.used()
-    }
-
     pub fn ratio(&self) -> f64 {
         self.charged() / self.used()
+    }
+
+    /// How far off the charge is, if each poll rightly costs as much beside what its clock sees as each of the
+    /// other's did: the way to that clock and back. That is some 30 ns if the compiler has optimized it, hundreds
+    /// if it has not, and more where neighbours keep the caches cold.
+    pub fn error_beside(&self, other: &Self) -> f64 {
+        let beside = (other.charged() - other.used()) / other.polls();
+        (self.charged() - self.polls() * beside) / self.used() - 1.0
+    }
+
+    fn polls(&self) -> f64 {
+        self.truth.polls.load(Relaxed) as f64
     }
 }
 
