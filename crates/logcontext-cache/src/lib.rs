@@ -1,0 +1,1 @@
+//! Shared lookups, expiring caches and keyed queues that know who runs and who pays.
