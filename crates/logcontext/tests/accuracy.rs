@@ -209,15 +209,19 @@ fn short_polls_that_block_are_charged_right_and_so_are_their_neighbours() {
     expect_right_charges(|alarm, nanos| async move { alarm.block(nanos) });
 }
 
-/// Who waits in such a way, and their neighbours, are charged no less than they used, and beside what everyone pays
-/// by right they are off by less than 5 %: medians of five runs.
+/// Who waits in such a way, and their neighbours, are charged what they used: medians of five runs. Nobody is charged
+/// less; neighbours are charged no more than their polls cost in a build without optimization; and beside what a
+/// poll of the calm one costs everyone is off by less than 5 %.
 fn expect_right_charges<W: Future<Output = ()> + Send + 'static>(wait: fn(Arc<Alarm>, u64) -> W) {
     let test = testing::start();
+    // Who waits has sends and wake-ups of its own: it may be charged more.
+    let bounds = [("those who wait", f64::INFINITY), ("their victims", 1.12), ("the calm", 1.12)];
     for nanos in [3_000, 10_000, 25_000, 50_000] {
         let runs: Vec<_> = (0..5).map(|_| polls_and_waits(&test, nanos, wait)).collect();
-        for (i, who) in ["those who wait", "their victims"].into_iter().enumerate() {
+        for (i, (who, most)) in bounds.into_iter().enumerate() {
             let ratio = median(runs.iter().map(|run| run[i].ratio()).collect());
-            assert!(ratio > 0.95, "waits of {nanos} ns: {who} are charged {ratio:.3} of what they used");
+            let right = (0.95..most).contains(&ratio);
+            assert!(right, "waits of {nanos} ns: {who} are charged {ratio:.3} of what they used");
             let error = median(runs.iter().map(|run| run[i].error_beside(&run[2])).collect());
             assert!(error.abs() < 0.05, "waits of {nanos} ns: {who} {:+.1} %", error * 100.0);
         }
