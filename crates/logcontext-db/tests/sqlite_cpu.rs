@@ -4,14 +4,11 @@
 
 mod common;
 
-use std::collections::BTreeMap;
-use std::ffi::OsString;
-use std::fs::DirEntry;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use common::outside::until;
-use common::{DEADLINE, Own};
+use common::{DEADLINE, Own, drivers};
 use logcontext::{FutureExt, LogContext, Supervisor, current_context};
 use logcontext_db::{Database, Error, Migration};
 use logcontext_tracing::ContextSpans;
@@ -37,22 +34,9 @@ fn runtimes() -> [Runtime; 2] {
     [Builder::new_current_thread(), workers].map(|mut builder| builder.enable_all().build().unwrap())
 }
 
-/// What each thread of SQLite's driver has burned: those that live, so connections must stay open.
-fn drivers() -> BTreeMap<OsString, Duration> {
-    let tasks = std::fs::read_dir("/proc/self/task").unwrap().map(Result::unwrap);
-    let read = |task: &DirEntry, file| std::fs::read_to_string(task.path().join(file)).unwrap_or_default();
-    tasks
-        .filter(|task| read(task, "comm").starts_with("sqlite-"))
-        .map(|task| {
-            let stat = read(&task, "schedstat");
-            let nanos = stat.split(' ').next().and_then(|nanos| nanos.parse().ok()).unwrap_or(0);
-            (task.file_name(), Duration::from_nanos(nanos))
-        })
-        .collect()
-}
-
+/// What the threads of SQLite's driver have burned: those that live, so connections must stay open.
 fn cpu_of_drivers() -> Duration {
-    drivers().values().sum()
+    drivers::cpu().values().sum()
 }
 
 fn cpu(context: &LogContext) -> Duration {
@@ -167,9 +151,9 @@ fn two_interactions_at_once_pay_for_their_own_thread() {
         tokio::join!(heavy(0), heavy(0));
         let [one, other] =
             ["one", "other"].map(|name| LogContext::builder(name).supervisor(&request.supervisor()).start());
-        let before = drivers();
+        let before = drivers::cpu();
         tokio::join!(heavy(1).in_context(one.clone()), heavy(3).in_context(other.clone()));
-        let burned = drivers().into_iter().map(|(thread, cpu)| cpu - before[&thread]);
+        let burned = drivers::cpu().into_iter().map(|(thread, cpu)| cpu - before[&thread]);
         let mut burned: Vec<_> = burned.collect();
         burned.sort();
         let [.., less, more] = burned[..] else { panic!("{burned:?}") };

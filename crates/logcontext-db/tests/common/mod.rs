@@ -3,6 +3,7 @@
 #![allow(dead_code, unused_macros, unused_imports, reason = "no test uses all of it")]
 
 pub(crate) mod asking;
+pub(crate) mod drivers;
 pub(crate) mod figures;
 pub(crate) mod hold;
 pub(crate) mod outside;
