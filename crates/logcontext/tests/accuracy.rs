@@ -2,35 +2,21 @@
 //! none is wall time.
 #![cfg(all(feature = "tokio", target_os = "linux"))]
 
-#[path = "common/nested.rs"]
-mod nested;
+mod common;
 
 use std::future::Future;
 use std::hint::black_box;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+use common::burn;
+use common::nested::Nested;
 use logcontext::bench::thread_cpu_nanos;
 use logcontext::diagnostics::DiagnosticKind;
 use logcontext::testing::{self, Test};
 use logcontext::{FutureExt, LogContext, current_context, spawn_blocking};
-use nested::Nested;
 use tokio::runtime::Runtime;
 use tokio::task::{JoinSet, yield_now};
-
-/// Burns CPU until the thread's own clock has advanced by so much; answers by how much it has.
-fn burn(nanos: u64) -> u64 {
-    let start = thread_cpu_nanos().unwrap();
-    loop {
-        let burned = thread_cpu_nanos().unwrap() - start;
-        if burned >= nanos {
-            return burned;
-        }
-        for i in 0..20 {
-            black_box(i);
-        }
-    }
-}
 
 /// Does a fixed amount of work.
 fn work(units: u64) {
