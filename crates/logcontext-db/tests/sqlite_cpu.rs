@@ -8,11 +8,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use common::outside::until;
-use common::{DEADLINE, Own};
+use common::{DEADLINE, Own, drivers};
 use logcontext::{FutureExt, LogContext, Supervisor, current_context};
 use logcontext_db::{Database, Error, Migration};
 use logcontext_tracing::ContextSpans;
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Barrier;
 use tracing::instrument::WithSubscriber as _;
 use tracing::{Dispatch, Instrument as _, info_span};
 use tracing_subscriber::prelude::*;
@@ -35,15 +36,7 @@ fn runtimes() -> [Runtime; 2] {
 
 /// What the threads of SQLite's driver have burned: those that live, so connections must stay open.
 fn cpu_of_drivers() -> Duration {
-    let mut nanos = 0;
-    for task in std::fs::read_dir("/proc/self/task").unwrap() {
-        let task = task.unwrap().path();
-        if std::fs::read_to_string(task.join("comm")).unwrap_or_default().starts_with("sqlite-") {
-            let stat = std::fs::read_to_string(task.join("schedstat")).unwrap_or_default();
-            nanos += stat.split(' ').next().and_then(|nanos| nanos.parse::<u64>().ok()).unwrap_or(0);
-        }
-    }
-    Duration::from_nanos(nanos)
+    drivers::cpu().values().sum()
 }
 
 fn cpu(context: &LogContext) -> Duration {
@@ -116,20 +109,56 @@ fn an_interaction() {
 }
 
 #[test]
-fn two_requests_at_once_pay_for_their_own() {
+fn requests_at_once_pay_for_their_own() {
     run(async |db, request| {
-        let [one, other] =
-            ["one", "other"].map(|name| LogContext::builder(name).supervisor(&request.supervisor()).start());
+        let [one, other, light] = ["one", "other", "light"]
+            .map(|name| LogContext::builder(name).supervisor(&request.supervisor()).start());
         let burned = cpu_of_drivers();
-        let heavy = async |times: usize| {
+        let ask = async |times: usize, sql: &'static str| {
             for _ in 0..times {
-                db.query("heavy", HEAVY, ()).await.unwrap();
+                db.query("ask", sql, ()).await.unwrap();
             }
         };
-        tokio::join!(heavy(1).in_context(one.clone()), heavy(3).in_context(other.clone()));
+        tokio::join!(
+            ask(1, HEAVY).in_context(one.clone()),
+            ask(3, HEAVY).in_context(other.clone()),
+            ask(3, "SELECT 1").in_context(light.clone()),
+        );
         let burned = cpu_of_drivers() - burned;
         assert_charged(cpu(&one) + cpu(&other), burned);
-        assert!(cpu(&other) > cpu(&one) * 3 / 2, "{:?} and {:?}", cpu(&one), cpu(&other));
+        assert!(cpu(&light) < burned / 20, "{:?} of {burned:?}", cpu(&light));
+    });
+}
+
+/// Each keeps its connection, and thereby a thread of the driver's, whose clock tells what it has to pay.
+#[test]
+fn two_interactions_at_once_pay_for_their_own_thread() {
+    run(async |db, request| {
+        let both = Barrier::new(2);
+        let both_have_one = &both;
+        let heavy = async |times: usize| {
+            let interaction = db.interaction("heavy").read_only().run(|mut txn| async move {
+                txn.query("SELECT 1", ()).await?;
+                both_have_one.wait().await;
+                for _ in 0..times {
+                    txn.query(HEAVY, ()).await?;
+                }
+                Ok::<_, Error>(())
+            });
+            interaction.await.unwrap();
+        };
+        // Opens the connections.
+        tokio::join!(heavy(0), heavy(0));
+        let [one, other] =
+            ["one", "other"].map(|name| LogContext::builder(name).supervisor(&request.supervisor()).start());
+        let before = drivers::cpu();
+        tokio::join!(heavy(1).in_context(one.clone()), heavy(3).in_context(other.clone()));
+        let burned = drivers::cpu().into_iter().map(|(thread, cpu)| cpu - before[&thread]);
+        let mut burned: Vec<_> = burned.collect();
+        burned.sort();
+        let [.., less, more] = burned[..] else { panic!("{burned:?}") };
+        assert_charged(cpu(&one), less);
+        assert_charged(cpu(&other), more);
     });
 }
 

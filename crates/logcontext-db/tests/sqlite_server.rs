@@ -369,30 +369,3 @@ fn many_may_open_a_new_file_at_once() {
         }
     });
 }
-
-/// Making a file a write-ahead one is what SQLite itself does not wait for.
-#[test]
-fn who_opens_a_file_that_somebody_writes_waits_for_them() {
-    common::run(Own::sqlite, async |own, _| {
-        let mut outside = Outside::open(&own).await;
-        outside.run("BEGIN IMMEDIATE; CREATE TABLE theirs (i)").await;
-        let opening = own.builder().migrations(table()).open();
-        // Were it not waited for, that would show at the first poll or at any later one.
-        let writing = async {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            outside.run("COMMIT").await;
-        };
-        let (opened, ()) = tokio::join!(opening, writing);
-        assert_eq!(outside.number("SELECT count(*) FROM theirs").await, 0);
-        outside.close().await;
-        assert_eq!(opened.unwrap().close(DEADLINE).await.left_open, 0);
-
-        // No longer than it is told to.
-        let mut outside = Outside::open(&own).await;
-        outside.run("PRAGMA journal_mode = DELETE; BEGIN IMMEDIATE").await;
-        let refused = own.builder().busy_timeout(Duration::from_millis(50)).open().await;
-        assert!(matches!(refused, Err(Error::Connect { .. })), "{refused:?}");
-        outside.run("ROLLBACK").await;
-        outside.close().await;
-    });
-}
