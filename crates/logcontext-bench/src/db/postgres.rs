@@ -57,5 +57,7 @@ async fn share_our_processor(
 ) -> sqlx::Result<bool> {
     let query = "SELECT pid FROM pg_stat_activity WHERE datname = ANY($1)";
     let processes: Vec<i32> = sqlx::query_scalar(query).bind(databases).fetch_all(connection).await?;
-    Ok(processes.into_iter().map(shares_that_processor).fold(true, |all, one| all && one))
+    // All of them are moved, also after one that could not be.
+    let shared: Vec<bool> = processes.into_iter().map(shares_that_processor).collect();
+    Ok(shared.into_iter().all(|one| one))
 }
