@@ -362,7 +362,7 @@ fn opening_a_connection_is_paid_by_who_waits_for_it() {
         let (before, burned) = (charged(), cpu_of_drivers());
         let open = async {
             let db = own.builder().max_connections(CONNECTIONS).open().await.unwrap();
-            let all = tokio::sync::Barrier::new(CONNECTIONS);
+            let all = Barrier::new(CONNECTIONS);
             let reading = (0..CONNECTIONS).map(|_| {
                 let read = db.interaction("read").read_only();
                 read.run(|_| async {
