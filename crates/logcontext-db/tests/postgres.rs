@@ -2,8 +2,8 @@
 
 mod common;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::asking::{interaction, query, sleeper};
@@ -217,6 +217,47 @@ fn a_database_goes_on_when_one_of_its_two_runtimes_is_gone() {
         assert_eq!(db.close(DEADLINE).await.left_open, 0);
         own.is_free().await;
     });
+}
+
+#[test]
+#[ignore = "needs PostgreSQL: cargo xtask test"]
+fn a_transaction_whose_connection_goes_with_another_runtime_is_tried_again() {
+    let own = Own::postgres();
+    let kit = logcontext::testing::start();
+    let [_, first] = common::runtimes(&kit);
+    let [_, second] = common::runtimes(&kit);
+    let context = LogContext::builder("GET-1").supervisor(kit.supervisor()).start();
+    let db = std::cell::OnceCell::new();
+    let db = &db;
+    block_on(&first, &context, async {
+        let opened = own.builder().max_connections(1).open().await.unwrap();
+        assert_eq!(interaction(&opened, 1).await.unwrap(), 1);
+        db.set(opened).unwrap();
+    });
+    let db = db.get().unwrap();
+    let first = Arc::new(Mutex::new(Some(first)));
+    block_on(&second, &context, async {
+        let run = db.run_interaction("ask", |mut txn| {
+            let first = Arc::clone(&first);
+            async move {
+                let Some(first) = first.lock().unwrap().take() else {
+                    return txn.query_one("SELECT 2", ()).await?.get::<i32>(0);
+                };
+                assert_eq!(txn.query_one("SELECT 1", ()).await?.get::<i32>(0)?, 1);
+                // In the middle of it. A runtime cannot be waited for inside of another one.
+                std::thread::scope(|scope| scope.spawn(|| drop(first)).join().unwrap());
+                // An answer that has come by the time that it is looked for, needs no runtime.
+                for _ in 0..1_000 {
+                    txn.query("SELECT 1", ()).await?;
+                }
+                panic!("the connection goes on without its runtime");
+            }
+        });
+        assert_eq!(run.await.unwrap(), 2);
+        assert_eq!(db.close(DEADLINE).await.left_open, 0);
+        own.is_free().await;
+    });
+    assert_eq!(context.usage().db_txn_count, 2, "one each, however often it was tried");
 }
 
 fn block_on(runtime: &tokio::runtime::Runtime, context: &LogContext, future: impl Future<Output = ()>) {

@@ -107,7 +107,7 @@ impl Attempts {
         }
         if let Some(error) = failed(&mut held, &mut left).await {
             self.roll_back_held(held).await;
-            let again = left.conflict && self.may_try_again();
+            let again = left.again && self.may_try_again();
             if again {
                 self.tell_of_retry(Some(&error));
             }
@@ -135,7 +135,7 @@ impl Attempts {
     pub(super) async fn roll_back(&mut self) -> bool {
         let Some((held, left)) = self.take_seat() else { return false };
         self.roll_back_held(held).await;
-        let again = left.conflict && self.may_try_again();
+        let again = left.again && self.may_try_again();
         if again {
             self.tell_of_retry(None);
         }
@@ -174,7 +174,7 @@ impl Attempts {
             transaction = pending.name(),
             tries = pending.tries(),
             error = error.map(tracing::field::display),
-            "another transaction was in the way: trying again",
+            "something was in the way of a transaction: trying again",
         );
     }
 

@@ -24,8 +24,8 @@ pub(super) struct Left {
     pub(super) callbacks: Callbacks,
     /// A statement was dropped before it had ended.
     pub(super) interrupted: bool,
-    /// Another transaction was in the way: it is worth another try.
-    pub(super) conflict: bool,
+    /// It is worth another try: another transaction was in the way, or the connection's runtime has gone.
+    pub(super) again: bool,
     /// The last statement that failed, and how. On PostgreSQL the transaction has then failed as a whole, unless
     /// there was a savepoint.
     pub(super) failed: Option<String>,
@@ -113,7 +113,8 @@ impl Lease<'_> {
         }
         result.map_err(|error| {
             let mut inside = self.seat.lock();
-            inside.left.conflict |= Class::of(&error, backend) == Class::Conflict;
+            inside.left.again |=
+                Class::of(&error, backend) == Class::Conflict || is_of_a_gone_runtime(&error);
             // Once PostgreSQL only answers that something has failed before, that is what matters.
             if inside.left.failed.is_none() || !is_aftermath(&error, backend) {
                 inside.left.failed = Some(error.to_string());
@@ -122,6 +123,11 @@ impl Lease<'_> {
             ours(error, backend, &settings)
         })
     }
+}
+
+/// Some other runtime has opened the connection, and has ended. The server rolls back what was not committed.
+fn is_of_a_gone_runtime(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Io(error) if tokio::runtime::is_rt_shutdown_err(error))
 }
 
 /// "Current transaction is aborted, commands ignored until end of transaction block".
