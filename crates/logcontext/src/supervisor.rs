@@ -39,6 +39,8 @@ struct Inner {
     requests: AtomicU64,
     connections: AtomicU64,
     sources: Mutex<Vec<Weak<dyn Source>>>,
+    /// Kinds and names that were claimed.
+    names: Mutex<Vec<(&'static str, Arc<str>)>>,
     #[cfg(feature = "tokio")]
     running: crate::running::RunningList,
 }
