@@ -4,7 +4,8 @@ use logcontext::source::{Figure, FigureKind};
 
 pub(crate) const HITS: Figure = counter("cache_hits", "Answers that were in the cache.");
 pub(crate) const MISSES: Figure = counter("cache_misses", "Questions that the cache had no answer to.");
-pub(crate) const WAITS: Figure = counter("cache_waits", "Callers who waited for a lookup that another had begun.");
+pub(crate) const WAITS: Figure =
+    counter("cache_waits", "Callers who waited for a lookup that another had begun.");
 pub(crate) const SIZE: Figure = gauge("cache_size", "Entries that are in the cache.");
 pub(crate) const CAPACITY: Figure = gauge("cache_capacity", "Entries that the cache may hold.");
 pub(crate) const EVICTIONS: Figure = counter("cache_evictions", "Entries that went, by cause.");

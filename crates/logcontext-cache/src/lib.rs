@@ -8,12 +8,11 @@
 
 mod clock;
 mod count;
-//mod expiring;
+mod expiring;
 mod figures;
 mod lookup;
 mod store;
 mod sync;
 
-//pub use expiring::{EvictionCause, ExpiringBuilder, ExpiringCache};
+pub use expiring::{EvictionCause, ExpiringBuilder, ExpiringCache};
 pub use lookup::{CachedLookup, ChargeTo, LookupBuilder, LookupError};
-

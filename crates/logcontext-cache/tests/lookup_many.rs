@@ -18,20 +18,21 @@ type Calls = Arc<Mutex<Vec<(Vec<u32>, String)>>>;
 fn users(gate: &Arc<Semaphore>) -> (CachedLookup<u32, String, String>, Calls) {
     let calls = Calls::default();
     let (noted, gate) = (Arc::clone(&calls), Arc::clone(gate));
-    let cache = CachedLookup::builder("users").expiry(Duration::from_secs(30)).build_many(move |keys: Vec<u32>| {
-        let mut sorted = keys.clone();
-        sorted.sort_unstable();
-        noted.lock().unwrap().push((sorted, here()));
-        let gate = Arc::clone(&gate);
-        async move {
-            gate.acquire().await.unwrap().forget();
-            if keys.contains(&99) {
-                return Err("the database is down".to_owned());
+    let cache =
+        CachedLookup::builder("users").expiry(Duration::from_secs(30)).build_many(move |keys: Vec<u32>| {
+            let mut sorted = keys.clone();
+            sorted.sort_unstable();
+            noted.lock().unwrap().push((sorted, here()));
+            let gate = Arc::clone(&gate);
+            async move {
+                gate.acquire().await.unwrap().forget();
+                if keys.contains(&99) {
+                    return Err("the database is down".to_owned());
+                }
+                let known = keys.into_iter().filter(|key| key % 2 == 0);
+                Ok(known.map(|key| (key, format!("user {key}"))).collect::<HashMap<_, _>>())
             }
-            let known = keys.into_iter().filter(|key| key % 2 == 0);
-            Ok(known.map(|key| (key, format!("user {key}"))).collect::<HashMap<_, _>>())
-        }
-    });
+        });
     (cache, calls)
 }
 
@@ -81,7 +82,9 @@ fn what_is_looked_up_already_is_waited_for_and_the_rest_goes_to_one_call() {
             let [a, b, c] = ["GET-1", "GET-2", "GET-3"].map(LogContext::new);
             let ask = |context, keys: Vec<u32>| {
                 let cache = cache.clone();
-                spawn(context, async move { (cache.get_many(keys).await.map(|found| self::keys(&found)).ok(), here()) })
+                spawn(context, async move {
+                    (cache.get_many(keys).await.map(|found| self::keys(&found)).ok(), here())
+                })
             };
             let one = ask(&a, vec![2, 4]);
             settle().await;
@@ -122,7 +125,10 @@ fn a_key_that_is_invalidated_during_a_call_is_not_kept_and_the_others_are() {
             let (cache, calls) = users(&gate);
             let asking = {
                 let cache = cache.clone();
-                spawn(&LogContext::new("GET-1"), async move { cache.get_many([2, 4, 5]).await.unwrap().len() })
+                spawn(
+                    &LogContext::new("GET-1"),
+                    async move { cache.get_many([2, 4, 5]).await.unwrap().len() },
+                )
             };
             support::until(|| calls.lock().unwrap().len() == 1).await;
             cache.invalidate(&2);

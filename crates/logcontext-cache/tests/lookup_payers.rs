@@ -3,7 +3,9 @@ mod support;
 
 use std::time::Duration;
 
-use logcontext::{ContextKind, Counter, FutureExt, LogContext, ResourceUsage, Supervisor, books, current_context};
+use logcontext::{
+    ContextKind, Counter, FutureExt, LogContext, ResourceUsage, Supervisor, books, current_context,
+};
 use logcontext_cache::{CachedLookup, ChargeTo};
 use support::{BURST, Desk, assert_bursts, burn, here, on_both, outcome, run, settle, spawn, until};
 use tokio::sync::mpsc;
@@ -34,6 +36,8 @@ fn steps(builder: logcontext_cache::LookupBuilder) -> Steps {
             loop {
                 match steps.recv().await {
                     Some(Step::Work) => {
+                        // A poll that begins after the step was asked for: who pays is settled at its beginning.
+                        tokio::task::yield_now().await;
                         burn(BURST);
                         current_context().record_db_transaction(Duration::from_nanos(3_001));
                         current_context().record_db_wait(Duration::from_nanos(100));
@@ -57,7 +61,10 @@ impl Steps {
 
     fn ask(&self, caller: &LogContext) -> logcontext::Background<Vec<Result<u32, String>>> {
         let cache = self.cache.clone();
-        spawn(caller, async move { cache.get(7).await.map(|value| *value).map_err(|error| error.to_string()) })
+        spawn(
+            caller,
+            async move { cache.get(7).await.map(|value| *value).map_err(|error| error.to_string()) },
+        )
     }
 }
 
@@ -362,15 +369,19 @@ fn the_books_are_in_order_after_lookups_of_all_sorts() {
     for charge_to in [ChargeTo::FirstCaller, ChargeTo::Shared, ChargeTo::Cache] {
         on_both(|runtime, _| {
             run(runtime, async move {
-                let cache = CachedLookup::builder("profiles").charge_to(charge_to).build(|key: u32| async move {
-                    burn(BURST / 4);
-                    tokio::task::yield_now().await;
-                    if key % 3 == 0 { Err("no") } else { Ok(key) }
-                });
+                let cache =
+                    CachedLookup::builder("profiles").charge_to(charge_to).build(|key: u32| async move {
+                        burn(BURST / 4);
+                        tokio::task::yield_now().await;
+                        if key % 3 == 0 { Err("no") } else { Ok(key) }
+                    });
                 let asking: Vec<_> = (0..40)
                     .map(|n| {
                         let cache = cache.clone();
-                        spawn(&LogContext::new(format!("GET-{n}")), async move { cache.get(n / 4).await.is_ok() })
+                        spawn(
+                            &LogContext::new(format!("GET-{n}")),
+                            async move { cache.get(n / 4).await.is_ok() },
+                        )
                     })
                     .collect();
                 for (n, asking) in asking.into_iter().enumerate() {

@@ -191,7 +191,10 @@ fn an_error_reaches_every_waiter_without_being_cloned_and_is_not_kept() {
                 let (answer, place) = outcome(asking).await;
                 assert_eq!(place, caller.name());
                 let error = answer.unwrap_err();
-                assert_eq!((error.to_string(), error.failure().unwrap().0), ("no such user".to_owned(), "no such user"));
+                assert_eq!(
+                    (error.to_string(), error.failure().unwrap().0),
+                    ("no such user".to_owned(), "no such user")
+                );
                 let LookupError::Failed(error) = error else { panic!("{error:?}") };
                 errors.push(error);
             }
@@ -236,14 +239,16 @@ fn a_panic_is_an_error_to_all_logged_once_in_the_payers_context_and_not_kept() {
         let context = run(runtime, async {
             let gate = Arc::new(Semaphore::new(0));
             let (wait, calls) = (Arc::clone(&gate), AtomicUsize::new(0));
-            let cache = CachedLookup::builder("profiles").error_expiry(Duration::from_secs(60)).build(move |_: u32| {
-                let (wait, call) = (Arc::clone(&wait), calls.fetch_add(1, Relaxed));
-                async move {
-                    wait.acquire().await.unwrap().forget();
-                    assert!(call > 0, "out of luck");
-                    Ok::<_, Unclonable>("alice".to_owned())
-                }
-            });
+            let cache = CachedLookup::builder("profiles").error_expiry(Duration::from_secs(60)).build(
+                move |_: u32| {
+                    let (wait, call) = (Arc::clone(&wait), calls.fetch_add(1, Relaxed));
+                    async move {
+                        wait.acquire().await.unwrap().forget();
+                        assert!(call > 0, "out of luck");
+                        Ok::<_, Unclonable>("alice".to_owned())
+                    }
+                },
+            );
             let callers = requests::<3>();
             let asking = callers.each_ref().map(|caller| spawn(caller, ask(cache.clone(), 7)));
             settle().await;

@@ -79,9 +79,7 @@ impl Books {
     /// Who pays from now on, if these wait and the one who paid has left.
     pub(crate) fn first_of<'a>(&self, waiters: impl IntoIterator<Item = (u64, &'a LogContext)>) -> Payer {
         match waiters.into_iter().find(|(_, caller)| !caller.is_sentinel()) {
-            Some((waiter, caller)) => {
-                Payer { context: caller.nested(&self.name), waiter: Some(waiter) }
-            }
+            Some((waiter, caller)) => Payer { context: caller.nested(&self.name), waiter: Some(waiter) },
             None => self.cache(),
         }
     }
@@ -117,7 +115,6 @@ impl Books {
         self.next.fetch_add(1, Relaxed)
     }
 }
-
 
 impl Drop for Books {
     fn drop(&mut self) {

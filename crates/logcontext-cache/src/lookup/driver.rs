@@ -17,10 +17,12 @@ use super::inner::Inner;
 
 pub(super) type Running<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
 
+type Ask<Q, A, E> = Box<dyn Fn(Q) -> Running<A, E> + Send + Sync>;
+
 /// How to look something up.
 pub(super) enum Lookup<K, V, E> {
-    One(Box<dyn Fn(K) -> Running<V, E> + Send + Sync>),
-    Many(Box<dyn Fn(Vec<K>) -> Running<HashMap<K, V>, E> + Send + Sync>),
+    One(Ask<K, V, E>),
+    Many(Ask<Vec<K>, HashMap<K, V>, E>),
 }
 
 /// Starts the lookup as a task. Needs a runtime.
@@ -124,11 +126,9 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let context = self.flight.context();
         let Self { inner, flight, work, .. } = &mut *self;
-        let step = std::future::poll_fn(|cx| {
-            match guarded(|| work.poll(&inner.lookup, &flight.keys, cx)) {
-                Ok(Poll::Pending) => Poll::Pending,
-                Ok(Poll::Ready(ended)) | Err(ended) => Poll::Ready(ended),
-            }
+        let step = std::future::poll_fn(|cx| match guarded(|| work.poll(&inner.lookup, &flight.keys, cx)) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(ended)) | Err(ended) => Poll::Ready(ended),
         });
         let ended = ready!(pin!(step.following(context.clone())).poll(cx));
         self.drop_work(context);

@@ -103,9 +103,8 @@ where
             asked.found.push(match flights.get(key) {
                 Some(flight) => {
                     let place = Arc::as_ptr(flight).addr();
-                    let number = *joined
-                        .entry(place)
-                        .or_insert_with(|| flight.join(&self.books, caller.clone()));
+                    let number =
+                        *joined.entry(place).or_insert_with(|| flight.join(&self.books, caller.clone()));
                     Found::Joined(Arc::clone(flight), number)
                 }
                 // Since we looked, somebody may have landed.

@@ -232,15 +232,11 @@ where
         self.wait(flight, number).await.of(key)
     }
 
-    async fn ask_many(
-        &self,
-        keys: &[K],
-        values: &mut HashMap<K, Arc<V>>,
-    ) -> Result<(), LookupError<E>> {
+    async fn ask_many(&self, keys: &[K], values: &mut HashMap<K, Arc<V>>) -> Result<(), LookupError<E>> {
         let inner = &self.inner;
         let each = matches!(inner.lookup, driver::Lookup::One(_));
         let asked = inner.ask(keys, &current_context(), each);
-        let mut flights: HashMap<usize, (Wait<'_, K, V, E>, Vec<&K>)> = HashMap::new();
+        let mut flights = HashMap::new();
         for flight in &asked.started {
             let wait = self.wait(Arc::clone(flight), 0);
             flights.insert(Arc::as_ptr(flight).addr(), (wait, flight.keys.iter().collect()));

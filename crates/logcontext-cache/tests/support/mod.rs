@@ -147,7 +147,8 @@ impl<T: Send + 'static> Desk<T> {
     /// What to give to a cache: asks the test, and burns nothing.
     pub fn lookup(
         &self,
-    ) -> impl Fn(u32) -> std::pin::Pin<Box<dyn Future<Output = T> + Send>> + Send + Sync + Clone + use<T> {
+    ) -> impl Fn(u32) -> std::pin::Pin<Box<dyn Future<Output = T> + Send>> + Send + Sync + Clone + use<T>
+    {
         let tell = self.tell.clone();
         move |key| {
             let tell = tell.clone();
