@@ -7,6 +7,7 @@
 
 mod accuracy;
 mod background;
+mod cache;
 mod contexts;
 mod cpu;
 mod db;
@@ -44,6 +45,8 @@ enum Command {
     },
     /// Calls of a database, next to the driver alone and to its pool
     Db(How),
+    /// Caches, next to bare ones, and keyed queues
+    Cache(How),
     /// Requests over HTTP, next to bare axum and to the usual stack
     Http(How),
     /// One of the servers of `http`
@@ -134,6 +137,10 @@ fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Db(how) => {
             db::run(&mut report, how.effort())?;
+            how
+        }
+        Command::Cache(how) => {
+            cache::run(&mut report, how.effort());
             how
         }
         Command::Http(how) => {
