@@ -156,6 +156,6 @@ impl<K: QueueKey> Held<K> {
 impl<K: QueueKey> Drop for Held<K> {
     #[inline]
     fn drop(&mut self) {
-        self.keyed.places.leave(self.seat);
+        self.keyed.places.release(self.seat);
     }
 }

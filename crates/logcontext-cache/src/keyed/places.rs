@@ -46,6 +46,7 @@ impl<K> Places<K> {
     }
 
     /// Takes the key, or a seat among those who wait for it if `may_wait`. Answers the seat, and whether it holds.
+    #[inline]
     pub(super) fn arrive(
         &self,
         key: K,
@@ -87,15 +88,23 @@ impl<K> Places<K> {
         granted
     }
 
-    /// Gives up the seat. Each is given up once.
-    pub(super) fn leave(&self, seat: SeatAt) -> Waited<K>
+    /// Gives back what the holder in this seat holds. Each is given back once.
+    #[inline]
+    pub(super) fn release(&self, seat: SeatAt) {
+        let mut after = After::new();
+        self.shard(seat).release(seat.index, self.capacity, self.limit, Instant::now, &mut after);
+        after.finish();
+    }
+
+    /// Gives up the wait of the one in this seat, which has not heard that it is over.
+    pub(super) fn give_up(&self, seat: SeatAt) -> Waited<K>
     where
         K: Clone,
     {
-        let mut after = After::new();
-        let left = self.shard(seat).leave(seat.index, self.capacity, self.limit, Instant::now, &mut after);
+        let (mut after, now) = (After::new(), Instant::now());
+        let waited = self.shard(seat).give_up(seat.index, self.capacity, self.limit, now, &mut after);
         after.finish();
-        left
+        waited
     }
 
     /// Those who have waited for too long and were not told so yet, marked; and when the next will have.
@@ -129,6 +138,7 @@ impl<K> Places<K> {
         }
     }
 
+    #[inline]
     fn shard(&self, seat: SeatAt) -> super::sync::MutexGuard<'_, Shard<K>> {
         lock(&self.shards[seat.shard as usize].0)
     }

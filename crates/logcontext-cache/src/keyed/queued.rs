@@ -89,7 +89,7 @@ impl<K: QueueKey, G> Drop for Queued<K, G> {
     #[inline]
     fn drop(&mut self) {
         if let State::Waiting(seat, context) = std::mem::replace(&mut self.state, State::Over) {
-            let over = self.keyed.places.leave(seat);
+            let over = self.keyed.places.give_up(seat);
             self.keyed.waited(&context, over);
         }
     }

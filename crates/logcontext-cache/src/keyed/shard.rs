@@ -14,14 +14,13 @@ use tokio::time::Instant;
 use super::access::Access;
 use super::slab::{NONE, Slab};
 
-/// So many keys' room is kept for reuse when no key is in use.
-const KEPT: usize = 32;
-
 pub(super) struct Shard<K> {
     /// The places in `keys`, by key.
     table: HashTable<u32>,
     keys: Slab<InUse<K>>,
     seats: Slab<Seat>,
+    /// What there is to know of those who wait, or have waited and were not told of their turn yet.
+    waits: Slab<Wait>,
     /// How many of the seats are those of waiters.
     waiting: usize,
     /// How many have had a turn so far.
@@ -40,21 +39,27 @@ struct InUse<K> {
 
 /// Somebody who holds a key or waits for it.
 pub(super) struct Seat {
-    key: u32,
-    access: Access,
-    holds: bool,
+    pub(super) context: LogContext,
     /// A waiter's arrival; a holder's begin.
     pub(super) since: Instant,
-    /// How long a holder has waited before.
-    pub(super) waited: Duration,
-    pub(super) context: LogContext,
-    waker: Option<Waker>,
-    /// Has the wait been reported as long?
-    reported: bool,
-    /// Whose end has ended a long wait that was not reported.
-    blamed: Option<LogContext>,
+    key: u32,
+    /// The place in `waits`, of a waiter and of who was one.
+    wait: u32,
     previous: u32,
     next: u32,
+    access: Access,
+    holds: bool,
+}
+
+/// A wait that somebody has not heard the end of.
+struct Wait {
+    waker: Option<Waker>,
+    /// How long it was, once it is over.
+    waited: Duration,
+    /// Has it been reported as long?
+    reported: bool,
+    /// Whose end has ended it, if it was long and not reported.
+    blamed: Option<LogContext>,
 }
 
 /// Seats one after the other.
@@ -83,33 +88,32 @@ pub(super) struct Waited<K> {
     /// Was it over before its turn came?
     pub(super) gave_up: bool,
     /// It was long, and nobody has said so.
-    pub(super) long: Option<Overdue<K>>,
+    pub(super) long: Option<Box<Overdue<K>>>,
 }
 
 /// What is to be done once the lock is free.
 pub(super) struct After<K> {
+    key: Option<K>,
+    context: LogContext,
+    waker: Option<Waker>,
     wake: Option<Waker>,
     more: Vec<Waker>,
-    key: Option<K>,
-    context: Option<LogContext>,
-    waker: Option<Waker>,
-    keys: Option<Slab<InUse<K>>>,
-    seats: Option<Slab<Seat>>,
-    table: Option<HashTable<u32>>,
+    excess: Option<Box<Excess<K>>>,
+}
+
+/// What a rush has left behind.
+struct Excess<K> {
+    _table: HashTable<u32>,
+    _keys: Slab<InUse<K>>,
+    _seats: Slab<Seat>,
+    _waits: Slab<Wait>,
 }
 
 impl<K> After<K> {
+    #[inline]
     pub(super) const fn new() -> Self {
-        Self {
-            wake: None,
-            more: Vec::new(),
-            key: None,
-            context: None,
-            waker: None,
-            keys: None,
-            seats: None,
-            table: None,
-        }
+        let context = LogContext::sentinel();
+        Self { key: None, context, waker: None, wake: None, more: Vec::new(), excess: None }
     }
 
     fn wake(&mut self, waker: Waker) {
@@ -120,19 +124,30 @@ impl<K> After<K> {
     }
 
     /// Drops what is to be dropped and wakes whose turn it is, first come first.
+    #[inline]
     pub(super) fn finish(mut self) {
-        let (wake, more) = (self.wake.take(), std::mem::take(&mut self.more));
-        wake.into_iter().chain(more).for_each(Waker::wake);
+        if let Some(first) = self.wake.take() {
+            first.wake();
+            self.more.drain(..).for_each(Waker::wake);
+        }
     }
 }
 
 impl<K> Shard<K> {
     pub(super) const fn new() -> Self {
-        Self { table: HashTable::new(), keys: Slab::new(), seats: Slab::new(), waiting: 0, taken: 0 }
+        Self {
+            table: HashTable::new(),
+            keys: Slab::new(),
+            seats: Slab::new(),
+            waits: Slab::new(),
+            waiting: 0,
+            taken: 0,
+        }
     }
 
     /// Takes the key, or a seat among those who wait for it if `may_wait`. Answers the seat, and whether it holds.
     #[expect(clippy::too_many_arguments, reason = "all that there is to know of who comes")]
+    #[inline]
     pub(super) fn arrive(
         &mut self,
         key: K,
@@ -167,23 +182,17 @@ impl<K> Shard<K> {
         };
         let weight = access.weight(capacity);
         let holds = weight <= free;
-        if !holds && !may_wait {
-            after.context = Some(context);
-            return None;
-        }
-        let index = self.seats.insert(Seat {
-            key: at,
-            access,
-            holds,
-            since: now,
-            waited: Duration::ZERO,
-            context,
-            waker: None,
-            reported: false,
-            blamed: None,
-            previous: NONE,
-            next: NONE,
-        });
+        let wait = match (holds, may_wait) {
+            (true, _) => NONE,
+            (false, true) => self.waits.insert(Wait::default()),
+            (false, false) => {
+                after.context = context;
+                return None;
+            }
+        };
+        let (previous, next) = (NONE, NONE);
+        let seat = Seat { context, since: now, key: at, wait, previous, next, access, holds };
+        let index = self.seats.insert(seat);
         let in_use = self.keys.get_mut(at);
         if holds {
             in_use.free -= weight;
@@ -197,63 +206,78 @@ impl<K> Shard<K> {
     }
 
     /// Has the waiter's turn come? If not, it is this one to wake.
-    pub(super) fn poll(&mut self, seat: u32, waker: Waker, after: &mut After<K>) -> Option<Waited<K>>
+    pub(super) fn poll(&mut self, index: u32, waker: Waker, after: &mut After<K>) -> Option<Waited<K>>
     where
         K: Clone,
     {
-        let seat = self.seats.get_mut(seat);
+        let seat = self.seats.get_mut(index);
         if !seat.holds {
-            after.waker = seat.waker.replace(waker);
+            after.waker = self.waits.get_mut(seat.wait).waker.replace(waker);
             return None;
         }
         after.waker = Some(waker);
-        let key = &self.keys.get(seat.key).key;
-        Some(seat.waited(key, false))
+        let wait = self.waits.remove(std::mem::replace(&mut seat.wait, NONE));
+        Some(wait.over(seat, &self.keys.get(seat.key).key, false))
     }
 
-    /// Gives the seat up, a holder's or a waiter's, and the turn to those who are next. A wait is long from `limit` on.
-    pub(super) fn leave(
+    /// Gives back what is held. The turn goes to those who are next; for them a wait is long from `limit` on.
+    #[inline]
+    pub(super) fn release(
         &mut self,
-        seat: u32,
+        index: u32,
         capacity: u32,
         limit: Duration,
-        now: impl Fn() -> Instant,
+        now: impl FnOnce() -> Instant,
+        after: &mut After<K>,
+    ) {
+        let seat = self.seats.get(index);
+        let (at, weight) = (seat.key, seat.access.weight(capacity));
+        let in_use = self.keys.get_mut(at);
+        in_use.holders.unlink(index, &mut self.seats);
+        in_use.free += weight;
+        after.context = self.seats.remove(index).context;
+        if in_use.waiters.first != NONE {
+            self.grant(at, capacity, limit, now(), &after.context.clone(), after);
+        } else if in_use.holders.first == NONE {
+            self.forget(at, after);
+        }
+    }
+
+    /// Gives up a wait, also one that is over without the waiter's having heard of it.
+    pub(super) fn give_up(
+        &mut self,
+        index: u32,
+        capacity: u32,
+        limit: Duration,
+        now: Instant,
         after: &mut After<K>,
     ) -> Waited<K>
     where
         K: Clone,
     {
-        let (at, holds) = {
-            let seat = self.seats.get(seat);
-            (seat.key, seat.holds)
-        };
-        let in_use = self.keys.get_mut(at);
-        let list = if holds { &mut in_use.holders } else { &mut in_use.waiters };
-        list.unlink(seat, &mut self.seats);
-        let mut seat = self.seats.remove(seat);
-        after.waker = seat.waker.take();
-        if holds {
-            in_use.free += seat.access.weight(capacity);
-        } else {
-            self.waiting -= 1;
-            seat.waited = now().saturating_duration_since(seat.since);
-            if seat.waited >= limit && !seat.reported {
-                seat.blamed = Some(self.seats.get(in_use.holders.first).context.clone());
-            }
+        let seat = self.seats.get_mut(index);
+        let mut wait = self.waits.remove(std::mem::replace(&mut seat.wait, NONE));
+        after.waker = wait.waker.take();
+        let in_use = self.keys.get_mut(seat.key);
+        if seat.holds {
+            let waited = wait.over(seat, &in_use.key, false);
+            self.release(index, capacity, limit, || now, after);
+            return waited;
         }
-        let waited = seat.waited(&in_use.key, !holds);
-        if in_use.waiters.first != NONE {
-            let in_the_way = if holds { &seat } else { self.seats.get(in_use.holders.first) };
-            let in_the_way = in_the_way.context.clone();
-            self.grant(at, capacity, limit, now(), &in_the_way, after);
-        } else if in_use.holders.first == NONE {
-            self.forget(at, after);
-        }
-        after.context = Some(seat.context);
+        wait.waited = now.saturating_duration_since(seat.since);
+        in_use.waiters.unlink(index, &mut self.seats);
+        self.waiting -= 1;
+        let seat = self.seats.remove(index);
+        let holder = self.seats.get(in_use.holders.first).context.clone();
+        wait.ends(limit, &holder);
+        let waited = wait.over(&seat, &in_use.key, true);
+        // It may have been a writer in front of readers who can go along with those who read.
+        self.grant(seat.key, capacity, limit, now, &holder, after);
+        after.context = seat.context;
         waited
     }
 
-    /// The turn goes to as many of those who wait as there is room for, first come first.
+    /// The turn goes to as many of those who wait as there is room for, first come first. `from` was in their way.
     fn grant(
         &mut self,
         at: u32,
@@ -276,31 +300,38 @@ impl<K> Shard<K> {
             self.waiting -= 1;
             self.taken += 1;
             let seat = self.seats.get_mut(index);
+            let wait = self.waits.get_mut(seat.wait);
             seat.holds = true;
-            seat.waited = now.saturating_duration_since(seat.since);
+            wait.waited = now.saturating_duration_since(seat.since);
+            wait.ends(limit, from);
             seat.since = now;
-            if seat.waited >= limit && !seat.reported {
-                seat.blamed = Some(from.clone());
-            }
-            if let Some(waker) = seat.waker.take() {
+            if let Some(waker) = wait.waker.take() {
                 after.wake(waker);
             }
         }
     }
 
     /// Nobody holds the key or waits for it any more.
+    #[inline]
     fn forget(&mut self, at: u32, after: &mut After<K>) {
         let in_use = self.keys.remove(at);
         if let Ok(place) = self.table.find_entry(in_use.hash, |&other| other == at) {
             place.remove();
         }
         after.key = Some(in_use.key);
-        if self.keys.len() == 0 {
-            after.keys = self.keys.take_excess();
-            after.seats = self.seats.take_excess();
-            after.table =
-                (self.table.capacity() > KEPT).then(|| std::mem::replace(&mut self.table, HashTable::new()));
+        if self.keys.len() == 0 && (self.seats.is_large() || self.keys.is_large()) {
+            after.excess = Some(self.take_all());
         }
+    }
+
+    #[cold]
+    fn take_all(&mut self) -> Box<Excess<K>> {
+        Box::new(Excess {
+            _table: std::mem::replace(&mut self.table, HashTable::new()),
+            _keys: std::mem::replace(&mut self.keys, Slab::new()),
+            _seats: std::mem::replace(&mut self.seats, Slab::new()),
+            _waits: std::mem::replace(&mut self.waits, Slab::new()),
+        })
     }
 
     /// Those who have waited for `limit` and were not told so yet, marked; and when the next will have.
@@ -323,7 +354,7 @@ impl<K> Shard<K> {
             let mut index = in_use.waiters.first;
             let mut ahead = 0;
             while index != NONE {
-                let seat = self.seats.get_mut(index);
+                let seat = self.seats.get(index);
                 let waited = now.saturating_duration_since(seat.since);
                 if waited < limit {
                     // Whoever came later has waited less.
@@ -331,7 +362,7 @@ impl<K> Shard<K> {
                     next = [next, due].into_iter().flatten().min();
                     break;
                 }
-                if !std::mem::replace(&mut seat.reported, true) {
+                if !std::mem::replace(&mut self.waits.get_mut(seat.wait).reported, true) {
                     let (key, access, waiter) = (in_use.key.clone(), seat.access, seat.context.clone());
                     let (holder, held, ahead) = (holder.clone(), Some(held), Some(ahead));
                     out.push(Overdue { key, access, waiter, waited, ahead, holder, held });
@@ -373,24 +404,40 @@ impl<K> Shard<K> {
     }
 }
 
-impl Seat {
-    fn waited<K: Clone>(&mut self, key: &K, gave_up: bool) -> Waited<K> {
-        let long = self.blamed.take().map(|holder| Overdue {
-            key: key.clone(),
-            access: self.access,
-            waiter: self.context.clone(),
-            waited: self.waited,
-            ahead: None,
-            holder,
-            held: None,
+impl Wait {
+    /// It is over, thanks to `from`.
+    fn ends(&mut self, limit: Duration, from: &LogContext) {
+        if self.waited >= limit && !self.reported {
+            self.blamed = Some(from.clone());
+        }
+    }
+
+    fn over<K: Clone>(self, seat: &Seat, key: &K, gave_up: bool) -> Waited<K> {
+        let long = self.blamed.map(|holder| {
+            Box::new(Overdue {
+                key: key.clone(),
+                access: seat.access,
+                waiter: seat.context.clone(),
+                waited: self.waited,
+                ahead: None,
+                holder,
+                held: None,
+            })
         });
         Waited { waited: self.waited, gave_up, long }
+    }
+}
+
+impl Default for Wait {
+    fn default() -> Self {
+        Self { waker: None, waited: Duration::ZERO, reported: false, blamed: None }
     }
 }
 
 impl List {
     const EMPTY: Self = Self { first: NONE, last: NONE };
 
+    #[inline]
     fn push(&mut self, index: u32, seats: &mut Slab<Seat>) {
         let seat = seats.get_mut(index);
         (seat.previous, seat.next) = (self.last, NONE);
@@ -401,6 +448,7 @@ impl List {
         self.last = index;
     }
 
+    #[inline]
     fn unlink(&mut self, index: u32, seats: &mut Slab<Seat>) {
         let seat = seats.get(index);
         let (previous, next) = (seat.previous, seat.next);

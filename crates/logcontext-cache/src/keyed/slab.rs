@@ -27,6 +27,7 @@ impl<T> Slab<T> {
         self.used
     }
 
+    #[inline]
     pub(crate) fn insert(&mut self, value: T) -> u32 {
         self.used += 1;
         if self.free == NONE {
@@ -42,6 +43,7 @@ impl<T> Slab<T> {
         index
     }
 
+    #[inline]
     pub(crate) fn remove(&mut self, index: u32) -> T {
         let slot = std::mem::replace(&mut self.slots[index as usize], Slot::Free(self.free));
         let Slot::Used(value) = slot else { unreachable!("place {index} is free") };
@@ -50,6 +52,7 @@ impl<T> Slab<T> {
         value
     }
 
+    #[inline]
     pub(crate) fn get(&self, index: u32) -> &T {
         match &self.slots[index as usize] {
             Slot::Used(value) => value,
@@ -57,6 +60,7 @@ impl<T> Slab<T> {
         }
     }
 
+    #[inline]
     pub(crate) fn get_mut(&mut self, index: u32) -> &mut T {
         match &mut self.slots[index as usize] {
             Slot::Used(value) => value,
@@ -71,9 +75,9 @@ impl<T> Slab<T> {
         })
     }
 
-    /// What a rush has left behind, if nothing is in use any more.
-    pub(crate) fn take_excess(&mut self) -> Option<Self> {
-        (self.used == 0 && self.slots.capacity() > KEPT).then(|| std::mem::replace(self, Self::new()))
+    /// Has a rush left more room behind than is worth keeping?
+    pub(crate) fn is_large(&self) -> bool {
+        self.slots.capacity() > KEPT
     }
 }
 
@@ -82,21 +86,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_free_place_is_used_again_and_a_rush_leaves_no_memory_behind() {
+    fn a_free_place_is_used_again() {
         let mut slab = Slab::new();
         let places: Vec<u32> = (0..100).map(|value| slab.insert(value)).collect();
         assert_eq!(slab.remove(places[40]), 40);
         assert_eq!(slab.insert(400), places[40]);
         assert_eq!((*slab.get(places[40]), slab.len()), (400, 100));
-        assert!(slab.take_excess().is_none());
         for &place in &places {
             slab.remove(place);
         }
-        assert_eq!(slab.iter().count(), 0);
-        assert!(slab.take_excess().is_some());
-        assert_eq!(slab.slots.capacity(), 0);
-        let place = slab.insert(1);
-        slab.remove(place);
-        assert!(slab.take_excess().is_none());
+        assert_eq!((slab.iter().count(), slab.len()), (0, 0));
+    }
+
+    #[test]
+    fn room_for_a_few_is_not_large() {
+        let mut slab = Slab::new();
+        (0..KEPT).for_each(|value| drop(slab.insert(value)));
+        assert!(!slab.is_large());
+        slab.insert(KEPT);
+        assert!(slab.is_large());
     }
 }
