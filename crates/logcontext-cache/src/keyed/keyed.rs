@@ -7,7 +7,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use logcontext::{FutureExt, LogContext, Supervisor, current_context};
-use tokio::time::Instant;
 
 use super::access::Access;
 use super::figures::Figures;
@@ -117,15 +116,13 @@ impl<K: QueueKey> Keyed<K> {
         self.places.counts().0
     }
 
-    /// Reports those who have waited for too long; answers when it will be time to look again, if somebody waits.
-    pub(super) async fn report_overdue(&self) -> Option<Instant> {
-        let (found, next) = self.places.overdue(Instant::now());
+    /// Reports those who have waited for too long.
+    pub(super) async fn report(&self, found: Vec<Overdue<K>>) {
         for overdue in found {
             let context = overdue.waiter.clone();
             // In the waiter's log, which may be the log of something that has finished otherwise.
             async move { self.long_wait(&overdue) }.following(context).await;
         }
-        next
     }
 }
 

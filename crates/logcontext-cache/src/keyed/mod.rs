@@ -9,6 +9,7 @@ mod long_waits;
 mod places;
 mod queued;
 mod register;
+mod running;
 mod rwlock;
 mod shard;
 mod slab;

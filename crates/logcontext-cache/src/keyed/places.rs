@@ -108,14 +108,11 @@ impl<K> Places<K> {
     }
 
     /// Those who have waited for too long and were not told so yet, marked; and when the next will have.
-    pub(super) fn overdue(&self, now: Instant) -> (Vec<Overdue<K>>, Option<Instant>)
+    pub(super) fn overdue(&self, now: Instant, found: &mut Vec<Overdue<K>>) -> Option<Instant>
     where
         K: Clone,
     {
-        let mut found = Vec::new();
-        let next = |shard: &OwnLine<Mutex<Shard<K>>>| lock(&shard.0).overdue(self.limit, now, &mut found);
-        let next = self.shards.iter().filter_map(next).min();
-        (found, next)
+        self.shards.iter().filter_map(|shard| lock(&shard.0).overdue(self.limit, now, found)).min()
     }
 
     /// How many keys are in use, how many hold one, how many wait, how many have had a turn.

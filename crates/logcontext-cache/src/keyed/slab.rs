@@ -101,7 +101,9 @@ mod tests {
     #[test]
     fn room_for_a_few_is_not_large() {
         let mut slab = Slab::new();
-        (0..KEPT).for_each(|value| drop(slab.insert(value)));
+        for value in 0..KEPT {
+            slab.insert(value);
+        }
         assert!(!slab.is_large());
         slab.insert(KEPT);
         assert!(slab.is_large());

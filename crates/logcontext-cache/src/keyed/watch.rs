@@ -3,7 +3,6 @@
 //! It runs while somebody waits, and for no longer than the limit of a long wait afterwards: a queue that nobody waits
 //! in has no task. It ends with the queue, and with the service.
 
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Weak};
 
 use logcontext::{ContextKind, Supervisor};
@@ -12,14 +11,21 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use super::keyed::{Keyed, QueueKey};
+use super::running::Running;
 
 /// What its contexts are totalled by.
 const LABEL: &str = "watch_keyed_waits";
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Watch {
-    running: Arc<AtomicBool>,
+    running: Arc<Running>,
     gone: Arc<Notify>,
+}
+
+impl Default for Watch {
+    fn default() -> Self {
+        Self { running: Arc::new(Running::new()), gone: Arc::default() }
+    }
 }
 
 impl Watch {
@@ -32,30 +38,30 @@ impl Watch {
 /// Somebody waits: sees to it that it is noticed if that takes long. Without a runtime it is when it is over.
 pub(super) fn start<K: QueueKey>(keyed: &Arc<Keyed<K>>) {
     let watch = &keyed.watch;
-    if watch.running.load(SeqCst) || Instant::now().checked_add(keyed.places.limit()).is_none() {
+    if watch.running.is_set() || Instant::now().checked_add(keyed.places.limit()).is_none() {
         return;
     }
     if Handle::try_current().is_err() || keyed.supervisor.is_shutting_down() {
         return;
     }
-    if watch.running.swap(true, SeqCst) {
+    if !watch.running.begin() {
         return;
     }
-    let running = Running(Arc::clone(&watch.running));
+    let watching = Watching(Arc::clone(&watch.running));
     let context = keyed
         .supervisor
         .context(format!("{LABEL}-{}", keyed.name))
         .kind(ContextKind::Background)
         .label(LABEL)
         .start();
-    let run = run(Arc::downgrade(keyed), Arc::clone(&watch.gone), keyed.supervisor.clone(), running);
+    let run = run(Arc::downgrade(keyed), Arc::clone(&watch.gone), keyed.supervisor.clone(), watching);
     drop(context.run_in_background(run));
 }
 
-async fn run<K: QueueKey>(keyed: Weak<Keyed<K>>, gone: Arc<Notify>, supervisor: Supervisor, running: Running) {
+async fn run<K: QueueKey>(keyed: Weak<Keyed<K>>, gone: Arc<Notify>, supervisor: Supervisor, watching: Watching) {
     loop {
         let next = match keyed.upgrade() {
-            Some(keyed) => look(&keyed, &running).await,
+            Some(keyed) => look(&keyed, &watching.0).await,
             None => None,
         };
         let Some(next) = next else { return };
@@ -69,20 +75,17 @@ async fn run<K: QueueKey>(keyed: Weak<Keyed<K>>, gone: Arc<Notify>, supervisor: 
 
 /// When to look again, if somebody waits who has not waited for too long yet.
 async fn look<K: QueueKey>(keyed: &Keyed<K>, running: &Running) -> Option<Instant> {
-    if let Some(next) = keyed.report_overdue().await {
-        return Some(next);
-    }
-    // Whoever comes from now on finds nobody watching; for those who came just before, we look once more.
-    running.0.store(false, SeqCst);
-    let next = keyed.report_overdue().await?;
-    (!running.0.swap(true, SeqCst)).then_some(next)
+    let mut found = Vec::new();
+    let next = running.look(|| keyed.places.overdue(Instant::now(), &mut found));
+    keyed.report(found).await;
+    next
 }
 
 /// Tells by its end, whichever it is, that nobody watches any more.
-struct Running(Arc<AtomicBool>);
+struct Watching(Arc<Running>);
 
-impl Drop for Running {
+impl Drop for Watching {
     fn drop(&mut self) {
-        self.0.store(false, SeqCst);
+        self.0.end();
     }
 }
