@@ -3,6 +3,6 @@
 mod keyed;
 
 pub use keyed::{
-    Access, Holder, KEYED_WAIT, KeyedRwLock, KeyedRwLockBuilder, Linearizer, LinearizerBuilder, QueueKey, Queued,
-    Reading, Turn, Waiter, Writing,
+    Access, Holder, KEYED_WAIT, KeyedRwLock, KeyedRwLockBuilder, Linearizer, LinearizerBuilder, QueueKey,
+    Queued, Reading, Turn, Waiter, Writing,
 };

@@ -189,10 +189,10 @@ fn who_holds_a_key_and_who_waits_for_it_and_since_when_can_be_listed_with_their_
         let waiting = || -> Vec<_> {
             rooms.waiting().into_iter().map(|waiter| (waiter.key, waiter.context, waiter.since)).collect()
         };
-        assert_eq!(waiting(), [
-            ("one", c.clone(), start + 2 * SECOND),
-            ("one", b.clone(), start + 3 * SECOND)
-        ]);
+        assert_eq!(
+            waiting(),
+            [("one", c.clone(), start + 2 * SECOND), ("one", b.clone(), start + 3 * SECOND)]
+        );
 
         // Whoever gets it holds it since then, not since it came.
         advance(SECOND).await;

@@ -58,7 +58,12 @@ pub(super) fn start<K: QueueKey>(keyed: &Arc<Keyed<K>>) {
     drop(context.run_in_background(run));
 }
 
-async fn run<K: QueueKey>(keyed: Weak<Keyed<K>>, gone: Arc<Notify>, supervisor: Supervisor, watching: Watching) {
+async fn run<K: QueueKey>(
+    keyed: Weak<Keyed<K>>,
+    gone: Arc<Notify>,
+    supervisor: Supervisor,
+    watching: Watching,
+) {
     loop {
         let next = match keyed.upgrade() {
             Some(keyed) => look(&keyed, &watching.0).await,
