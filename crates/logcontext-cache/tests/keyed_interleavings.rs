@@ -10,7 +10,7 @@ mod access;
 mod places;
 #[path = "../src/keyed/running.rs"]
 mod running;
-#[path = "../src/keyed/shard.rs"]
+#[path = "../src/keyed/shard/mod.rs"]
 mod shard;
 #[path = "../src/keyed/slab.rs"]
 mod slab;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use logcontext::source::{Collector, Figure, FigureKind, Histogram, Source};
 use tokio::time::Instant;
 
-use super::keyed::{Keyed, QueueKey};
+use super::shared::{Keyed, QueueKey};
 
 #[derive(Debug)]
 pub(super) struct Figures {

@@ -8,9 +8,9 @@ use std::time::Duration;
 use logcontext::Supervisor;
 
 use super::access::Access;
-use super::keyed::{Held, Keyed, QueueKey, Settings};
 use super::listing::{Holder, Waiter};
 use super::queued::Queued;
+use super::shared::{Held, Keyed, QueueKey, Settings};
 
 /// A queue for each key: whoever asks for a key that is taken waits for its turn, first come first served. Synapse has
 /// one of the same name.

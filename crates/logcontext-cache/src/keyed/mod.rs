@@ -2,7 +2,7 @@
 
 mod access;
 mod figures;
-mod keyed;
+
 mod linearizer;
 mod listing;
 mod long_waits;
@@ -12,6 +12,7 @@ mod register;
 mod running;
 mod rwlock;
 mod shard;
+mod shared;
 mod slab;
 mod sync;
 mod watch;
@@ -19,11 +20,11 @@ mod watch;
 use logcontext::Counter;
 
 pub use access::Access;
-pub use keyed::QueueKey;
 pub use linearizer::{Linearizer, LinearizerBuilder, Turn};
 pub use listing::{Holder, Waiter};
 pub use queued::Queued;
 pub use rwlock::{KeyedRwLock, KeyedRwLockBuilder, Reading, Writing};
+pub use shared::QueueKey;
 
 /// Time that a context has spent waiting for keys, in nanoseconds: of every [`Linearizer`] and [`KeyedRwLock`].
 ///

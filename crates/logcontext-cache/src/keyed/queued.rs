@@ -11,8 +11,8 @@ use logcontext::{LogContext, current_context};
 use tokio::task::coop;
 
 use super::access::Access;
-use super::keyed::{Held, Keyed, QueueKey};
 use super::places::SeatAt;
+use super::shared::{Held, Keyed, QueueKey};
 use super::watch;
 
 /// Waits for a key, in the order of arrival; what it answers holds the key until it is dropped.

@@ -6,7 +6,7 @@ use logcontext::Supervisor;
 use logcontext::source::{Buckets, Collector, Source};
 
 use super::figures::{KIND, NAME};
-use super::keyed::{Keyed, QueueKey};
+use super::shared::{Keyed, QueueKey};
 
 /// The name, or, if a queue of this kind has it already, the name with the first number behind it that is free.
 pub(super) fn free_name(supervisor: &Supervisor, kind: &str, name: &str) -> Box<str> {

@@ -8,9 +8,9 @@ use std::time::Duration;
 use logcontext::Supervisor;
 
 use super::access::Access;
-use super::keyed::{Held, Keyed, QueueKey, Settings};
 use super::listing::{Holder, Waiter};
 use super::queued::Queued;
+use super::shared::{Held, Keyed, QueueKey, Settings};
 
 /// A lock for each key: readers share it, a writer has it alone. Synapse: `ReadWriteLock`.
 ///

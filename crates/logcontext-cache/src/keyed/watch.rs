@@ -10,8 +10,8 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-use super::keyed::{Keyed, QueueKey};
 use super::running::Running;
+use super::shared::{Keyed, QueueKey};
 
 /// What its contexts are totalled by.
 const LABEL: &str = "watch_keyed_waits";

@@ -16,6 +16,7 @@ use tokio::runtime::Runtime;
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// The test on a current-thread runtime and on one with two workers, each with a guard of its own.
+#[expect(clippy::needless_pass_by_value, reason = "a closure that is written where it is passed")]
 pub fn on_both(f: impl AsyncFn(&Test)) {
     let run = |runtime: &dyn Fn(&Test) -> Runtime| {
         let test = testing::start();

@@ -1,5 +1,5 @@
 //! What tokio and the futures crate do not have: work that its caller's end does not cancel, and a timeout that says
-//! whose it was. The [guide](https://docs.rs/logcontext) has a chapter on what works as it is.
+//! whose it was. What works as it is, is in `docs/guide/concurrency.md`.
 //!
 //! In Rust a future is cancelled by dropping it, half-way and at once. Most work may end like that. Some may not: a
 //! payment that was sent has to be written down, whether or not its client still listens.

@@ -3,6 +3,10 @@
 //! Nothing here runs others' code but the equality of keys: what is to be dropped or woken is put into [`After`], for
 //! when the lock is free again.
 
+mod after;
+mod look;
+mod seat;
+
 use std::task::Waker;
 use std::time::Duration;
 
@@ -13,6 +17,9 @@ use tokio::time::Instant;
 
 use super::access::Access;
 use super::slab::{NONE, Slab};
+pub(super) use after::After;
+use seat::{List, Wait};
+pub(super) use seat::{Overdue, Seat, Waited};
 
 pub(super) struct Shard<K> {
     /// The places in `keys`, by key.
@@ -37,100 +44,12 @@ struct InUse<K> {
     waiters: List,
 }
 
-/// Somebody who holds a key or waits for it.
-pub(super) struct Seat {
-    pub(super) context: LogContext,
-    /// A waiter's arrival; a holder's begin.
-    pub(super) since: Instant,
-    key: u32,
-    /// The place in `waits`, of a waiter and of who was one.
-    wait: u32,
-    previous: u32,
-    next: u32,
-    access: Access,
-    holds: bool,
-}
-
-/// A wait that somebody has not heard the end of.
-struct Wait {
-    waker: Option<Waker>,
-    /// How long it was, once it is over.
-    waited: Duration,
-    /// Has it been reported as long?
-    reported: bool,
-    /// Whose end has ended it, if it was long and not reported.
-    blamed: Option<LogContext>,
-}
-
-/// Seats one after the other.
-#[derive(Clone, Copy)]
-struct List {
-    first: u32,
-    last: u32,
-}
-
-/// Who waits for whom, as the log shows it.
-pub(super) struct Overdue<K> {
-    pub(super) key: K,
-    pub(super) access: Access,
-    pub(super) waiter: LogContext,
-    pub(super) waited: Duration,
-    /// How many wait in front, while it waits.
-    pub(super) ahead: Option<usize>,
-    /// The one of the holders who came first, and for how long it has held the key; or whoever has held it last.
-    pub(super) holder: LogContext,
-    pub(super) held: Option<Duration>,
-}
-
-/// A wait that is over.
-pub(super) struct Waited<K> {
-    pub(super) waited: Duration,
-    /// Was it over before its turn came?
-    pub(super) gave_up: bool,
-    /// It was long, and nobody has said so.
-    pub(super) long: Option<Box<Overdue<K>>>,
-}
-
-/// What is to be done once the lock is free.
-pub(super) struct After<K> {
-    key: Option<K>,
-    context: LogContext,
-    waker: Option<Waker>,
-    wake: Option<Waker>,
-    more: Vec<Waker>,
-    excess: Option<Box<Excess<K>>>,
-}
-
 /// What a rush has left behind.
 struct Excess<K> {
     _table: HashTable<u32>,
     _keys: Slab<InUse<K>>,
     _seats: Slab<Seat>,
     _waits: Slab<Wait>,
-}
-
-impl<K> After<K> {
-    #[inline]
-    pub(super) const fn new() -> Self {
-        let context = LogContext::sentinel();
-        Self { key: None, context, waker: None, wake: None, more: Vec::new(), excess: None }
-    }
-
-    fn wake(&mut self, waker: Waker) {
-        match self.wake {
-            None => self.wake = Some(waker),
-            Some(_) => self.more.push(waker),
-        }
-    }
-
-    /// Drops what is to be dropped and wakes whose turn it is, first come first.
-    #[inline]
-    pub(super) fn finish(mut self) {
-        if let Some(first) = self.wake.take() {
-            first.wake();
-            self.more.drain(..).for_each(Waker::wake);
-        }
-    }
 }
 
 impl<K> Shard<K> {
@@ -332,133 +251,5 @@ impl<K> Shard<K> {
             _seats: std::mem::replace(&mut self.seats, Slab::new()),
             _waits: std::mem::replace(&mut self.waits, Slab::new()),
         })
-    }
-
-    /// Those who have waited for `limit` and were not told so yet, marked; and when the next will have.
-    pub(super) fn overdue(
-        &mut self,
-        limit: Duration,
-        now: Instant,
-        out: &mut Vec<Overdue<K>>,
-    ) -> Option<Instant>
-    where
-        K: Clone,
-    {
-        let mut next: Option<Instant> = None;
-        if self.waiting == 0 {
-            return next;
-        }
-        for (_, in_use) in self.keys.iter() {
-            let holder = self.seats.get(in_use.holders.first);
-            let (holder, held) = (holder.context.clone(), now.saturating_duration_since(holder.since));
-            let mut index = in_use.waiters.first;
-            let mut ahead = 0;
-            while index != NONE {
-                let seat = self.seats.get(index);
-                let waited = now.saturating_duration_since(seat.since);
-                if waited < limit {
-                    // Whoever came later has waited less.
-                    let due = seat.since.checked_add(limit);
-                    next = [next, due].into_iter().flatten().min();
-                    break;
-                }
-                if !std::mem::replace(&mut self.waits.get_mut(seat.wait).reported, true) {
-                    let (key, access, waiter) = (in_use.key.clone(), seat.access, seat.context.clone());
-                    let (holder, held, ahead) = (holder.clone(), Some(held), Some(ahead));
-                    out.push(Overdue { key, access, waiter, waited, ahead, holder, held });
-                }
-                ahead += 1;
-                index = seat.next;
-            }
-        }
-        next
-    }
-
-    /// How many keys are in use, how many hold one, how many wait, how many have had a turn.
-    pub(super) fn counts(&self) -> (usize, usize, usize, u64) {
-        (self.keys.len(), self.seats.len() - self.waiting, self.waiting, self.taken)
-    }
-
-    /// Since when the one waits who came first.
-    pub(super) fn longest(&self) -> Option<Instant> {
-        if self.waiting == 0 {
-            return None;
-        }
-        let first = |in_use: &InUse<K>| {
-            (in_use.waiters.first != NONE).then(|| self.seats.get(in_use.waiters.first).since)
-        };
-        self.keys.iter().filter_map(|(_, in_use)| first(in_use)).min()
-    }
-
-    /// Calls `f` for each who holds a key, or for each who waits for one.
-    pub(super) fn each(&self, holders: bool, mut f: impl FnMut(&K, Access, &Seat)) {
-        for (_, in_use) in self.keys.iter() {
-            let list = if holders { in_use.holders } else { in_use.waiters };
-            let mut index = list.first;
-            while index != NONE {
-                let seat = self.seats.get(index);
-                f(&in_use.key, seat.access, seat);
-                index = seat.next;
-            }
-        }
-    }
-}
-
-impl Wait {
-    /// It is over, thanks to `from`.
-    fn ends(&mut self, limit: Duration, from: &LogContext) {
-        if self.waited >= limit && !self.reported {
-            self.blamed = Some(from.clone());
-        }
-    }
-
-    fn over<K: Clone>(self, seat: &Seat, key: &K, gave_up: bool) -> Waited<K> {
-        let long = self.blamed.map(|holder| {
-            Box::new(Overdue {
-                key: key.clone(),
-                access: seat.access,
-                waiter: seat.context.clone(),
-                waited: self.waited,
-                ahead: None,
-                holder,
-                held: None,
-            })
-        });
-        Waited { waited: self.waited, gave_up, long }
-    }
-}
-
-impl Default for Wait {
-    fn default() -> Self {
-        Self { waker: None, waited: Duration::ZERO, reported: false, blamed: None }
-    }
-}
-
-impl List {
-    const EMPTY: Self = Self { first: NONE, last: NONE };
-
-    #[inline]
-    fn push(&mut self, index: u32, seats: &mut Slab<Seat>) {
-        let seat = seats.get_mut(index);
-        (seat.previous, seat.next) = (self.last, NONE);
-        match self.last {
-            NONE => self.first = index,
-            last => seats.get_mut(last).next = index,
-        }
-        self.last = index;
-    }
-
-    #[inline]
-    fn unlink(&mut self, index: u32, seats: &mut Slab<Seat>) {
-        let seat = seats.get(index);
-        let (previous, next) = (seat.previous, seat.next);
-        match previous {
-            NONE => self.first = next,
-            previous => seats.get_mut(previous).next = next,
-        }
-        match next {
-            NONE => self.last = previous,
-            next => seats.get_mut(next).previous = previous,
-        }
     }
 }
