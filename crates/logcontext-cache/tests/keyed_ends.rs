@@ -79,6 +79,67 @@ fn ten_thousand_tasks_take_their_turns_one_by_one() {
 }
 
 #[test]
+fn a_storm_of_tasks_that_come_wait_leave_and_are_aborted_leaves_nothing() {
+    on_both(async |test| {
+        let (rooms, lock) = (Linearizer::<u64>::new("rooms"), KeyedRwLock::<u64>::new("rooms"));
+        let inside: Arc<[AtomicUsize; 8]> = Arc::default();
+        let mut tasks = Vec::new();
+        for number in 0..400_usize {
+            let (rooms, lock, inside) = (rooms.clone(), lock.clone(), Arc::clone(&inside));
+            let key = number as u64 % 4;
+            tasks.push(context(test, "storm").run_in_background(async move {
+                for round in 0..5 {
+                    let give_up = async {
+                        for _ in 0..(number + round) % 7 {
+                            tokio::task::yield_now().await;
+                        }
+                    };
+                    let work = async {
+                        let _turn = rooms.queue(key).await;
+                        assert_eq!(inside[key as usize].fetch_add(1, SeqCst), 0);
+                        let _inside = Leaves(&inside[key as usize], 1);
+                        tokio::task::yield_now().await;
+                        drop(lock.read(key).await);
+                        let _writing = lock.write(key).await;
+                        assert_eq!(inside[4 + key as usize].fetch_add(1, SeqCst), 0);
+                        let _writes = Leaves(&inside[4 + key as usize], 1);
+                        tokio::task::yield_now().await;
+                    };
+                    if number % 3 == 0 {
+                        tokio::select! { () = work => {}, () = give_up => {} }
+                    } else {
+                        work.await;
+                    }
+                }
+            }));
+        }
+        for task in tasks.iter().step_by(5) {
+            tokio::task::yield_now().await;
+            task.abort();
+        }
+        for task in tasks {
+            match task.await {
+                Ok(()) | Err(logcontext::Lost::Cancelled) => {}
+                Err(lost) => panic!("{lost}"),
+            }
+        }
+        assert!(inside.iter().all(|count| count.load(SeqCst) == 0));
+        assert_eq!((rooms.keys_in_use(), lock.keys_in_use()), (0, 0));
+        drop((rooms, lock));
+        until("nothing runs", || test.supervisor().running().is_empty()).await;
+    });
+}
+
+/// Counts down when it is dropped.
+struct Leaves<'a>(&'a AtomicUsize, usize);
+
+impl Drop for Leaves<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(self.1, SeqCst);
+    }
+}
+
+#[test]
 fn a_turn_dropped_on_another_thread_wakes_the_next() {
     on_both(async |test| {
         let rooms = Linearizer::<u64>::new("rooms");
@@ -99,6 +160,59 @@ fn a_turn_dropped_on_another_thread_wakes_the_next() {
         waiting.await.unwrap();
         thread.join().unwrap();
         assert_eq!(rooms.keys_in_use(), 0);
+    });
+}
+
+#[test]
+fn a_waiter_that_moves_to_another_task_is_woken_there() {
+    on_both(async |test| {
+        let rooms = Linearizer::<u64>::new("rooms");
+        let turn = at_once(rooms.queue(1));
+        let mut waiter = rooms.queue(1);
+        assert!(poll_once(&mut waiter).is_pending());
+        let (tell, told) = tokio::sync::oneshot::channel();
+        let moved = context(test, "moved").run_in_background(async move {
+            assert!(poll_once(&mut waiter).is_pending());
+            let waiting = async { drop(waiter.await) };
+            tokio::join!(waiting, async { tell.send(()).unwrap() });
+        });
+        told.await.unwrap();
+        drop(turn);
+        moved.await.unwrap();
+        assert_eq!(rooms.keys_in_use(), 0);
+    });
+}
+
+/// Panics when it is to wake somebody.
+struct Broken;
+
+impl Wake for Broken {
+    fn wake(self: Arc<Self>) {
+        panic!("on purpose");
+    }
+}
+
+#[test]
+fn a_waker_that_panics_keeps_nobody_else_from_being_woken() {
+    std::panic::set_hook(Box::new(|info| eprintln!("{info}")));
+    on_both(async |test| {
+        let lock = KeyedRwLock::<u64>::new("purges");
+        let writing = at_once(lock.write(1));
+        let mut broken = lock.read(1);
+        let waker = Waker::from(Arc::new(Broken));
+        assert!(std::pin::Pin::new(&mut broken).poll(&mut Context::from_waker(&waker)).is_pending());
+        let others = [1, 2, 3].map(|_| {
+            let lock = lock.clone();
+            context(test, "other").run_in_background(async move { drop(lock.read(1).await) })
+        });
+        until("they wait", || lock.waiting().len() == 4).await;
+        let dropped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(writing)));
+        assert!(dropped.is_err());
+        for other in others {
+            other.await.unwrap();
+        }
+        drop(broken);
+        assert_eq!(lock.keys_in_use(), 0);
     });
 }
 

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use dashmap::DashMap;
-use logcontext::{LogContext, Supervisor};
+use logcontext::Supervisor;
 use logcontext_cache::{KeyedRwLock, Linearizer};
+use tokio::runtime::Builder;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::Effort;
@@ -69,6 +70,9 @@ pub(crate) fn run(report: &mut Report, effort: Effort) {
     report.figure("dashmap_mutex_ns", peer.spread());
     report.figure("rwlock_read_ns", read.spread());
 
+    // As in a service: who waits is looked after by a task, if that takes long.
+    let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let _inside = runtime.enter();
     // Each sample is the whole way of so many: come, wait, be woken, take, give back.
     let [ours, peer] = request.scope(|| {
         in_turn(
@@ -79,7 +83,6 @@ pub(crate) fn run(report: &mut Report, effort: Effort) {
     });
     report.figure("linearizer_1000_waiters_ns", ours.spread());
     report.figure("dashmap_mutex_1000_waiters_ns", peer.spread());
-    drop::<LogContext>(request);
 }
 
 /// A different key each time, of a thousand.

@@ -253,3 +253,44 @@ impl<K> Shard<K> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rush_leaves_no_memory_behind() {
+        let mut shard = Shard::<u64>::new();
+        let come = |shard: &mut Shard<u64>, key| {
+            let (mut after, context) = (After::new(), LogContext::sentinel());
+            let came = shard.arrive(key, key, Access::Turn, 1, true, context, Instant::now(), &mut after);
+            came.map(|(index, _)| index).expect("a seat")
+        };
+        let leave = |shard: &mut Shard<u64>, seat| {
+            let mut after = After::new();
+            shard.release(seat, 1, Duration::MAX, Instant::now, &mut after);
+            after.finish();
+        };
+        // Many keys; then many who wait for one.
+        for keys in [1_000, 1] {
+            let seats: Vec<u32> = (0..1_000).map(|n| come(&mut shard, n % keys)).collect();
+            assert!(shard.seats.is_large() && shard.seats.len() == 1_000);
+            for seat in seats {
+                if shard.seats.get(seat).wait != NONE {
+                    assert!(shard.poll(seat, Waker::noop().clone(), &mut After::new()).is_some());
+                }
+                leave(&mut shard, seat);
+            }
+            assert_eq!(shard.counts().0, 0);
+            assert!(!shard.seats.is_large() && !shard.keys.is_large() && !shard.waits.is_large());
+            assert!(shard.table.is_empty() && shard.table.capacity() < 64);
+        }
+        // What a few need is kept.
+        let seat = come(&mut shard, 1);
+        leave(&mut shard, seat);
+        let room = shard.table.capacity();
+        let seat = come(&mut shard, 2);
+        leave(&mut shard, seat);
+        assert!(room > 0 && shard.table.capacity() == room);
+    }
+}
