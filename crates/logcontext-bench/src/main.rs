@@ -43,10 +43,10 @@ enum Command {
         #[arg(long)]
         only: Option<Part>,
     },
+    /// Caches and keyed queues, next to what is used for them otherwise
+    Cache(How),
     /// Calls of a database, next to the driver alone and to its pool
     Db(How),
-    /// Caches, next to bare ones, and keyed queues
-    Cache(How),
     /// Requests over HTTP, next to bare axum and to the usual stack
     Http(How),
     /// One of the servers of `http`
@@ -135,12 +135,12 @@ fn run(command: Command) -> anyhow::Result<()> {
             }
             how
         }
-        Command::Db(how) => {
-            db::run(&mut report, how.effort())?;
-            how
-        }
         Command::Cache(how) => {
             cache::run(&mut report, how.effort());
+            how
+        }
+        Command::Db(how) => {
+            db::run(&mut report, how.effort())?;
             how
         }
         Command::Http(how) => {

@@ -57,6 +57,8 @@ mod guide;
 #[cfg(feature = "tokio")]
 pub mod background;
 #[cfg(feature = "tokio")]
+pub mod concurrency;
+#[cfg(feature = "tokio")]
 mod running;
 #[cfg(feature = "tokio")]
 mod spawn;

@@ -172,7 +172,8 @@ impl LogContext {
     }
 }
 
-fn in_background<F>(
+/// Runs it as a follower of the context.
+pub(crate) fn in_background<F>(
     context: LogContext,
     origin: &'static Location<'static>,
     future: F,

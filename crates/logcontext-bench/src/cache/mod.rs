@@ -1,6 +1,7 @@
 //! Caches and keyed queues, beside what is used for them otherwise.
 
 mod hits;
+mod keyed;
 mod lookups;
 mod reaping;
 
@@ -13,4 +14,5 @@ pub(crate) fn run(report: &mut Report, effort: Effort) {
     hits::run(report, effort);
     lookups::run(report, effort);
     reaping::run(report, effort);
+    keyed::run(report, effort);
 }
