@@ -47,7 +47,7 @@ on_both_databases! {
         let request = set.context.request().unwrap();
         assert_eq!(request.path(), "/presence/alice");
         assert_eq!(request.user(), Some("alice"));
-        assert_eq!(set.context.label().as_deref(), Some("PUT /presence/{user}"));
+        assert_eq!(set.context.label(), Some("PUT /presence/{user}"));
     }
 
     fn invalid_users_are_refused(own: Own) {

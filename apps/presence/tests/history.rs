@@ -151,6 +151,6 @@ on_both_databases! {
         });
         let pruned = ended.records_of("deleted what is old");
         assert_eq!((pruned.len(), pruned[0].field("entries")), (1, Some("1")), "{pruned:#?}");
-        assert_eq!(pruned[0].context.label().as_deref(), Some("prune_history"));
+        assert_eq!(pruned[0].context.label(), Some("prune_history"));
     }
 }

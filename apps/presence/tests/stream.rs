@@ -37,7 +37,7 @@ on_both_databases! {
         });
         let records = ended.test.records();
         let timed_out = records.iter().find(|record| record.message == "presence timed out").unwrap();
-        assert_eq!(timed_out.context.label().as_deref(), Some("time_out_presence"));
+        assert_eq!(timed_out.context.label(), Some("time_out_presence"));
     }
 
     fn a_shutdown_ends_streams_properly_and_at_once(own: Own) {

@@ -1,33 +1,45 @@
 //! What a request is totalled by: its method and the route that it matched, never its path.
 
+use std::cell::Cell;
+
 use http::Method;
+use logcontext::LogContext;
 
 /// A request that matched no route, or whose route nobody told us.
 pub(crate) const UNMATCHED: &str = "(unmatched)";
 
-/// `GET /presence/{user}`. Methods that HTTP does not know are one, whatever clients make up.
-pub(crate) fn label(method: &str, route: &str) -> String {
+thread_local! {
+    /// The label that this thread wrote last, for the sake of its memory.
+    static LABEL: Cell<String> = const { Cell::new(String::new()) };
+}
+
+/// Labels the context: `GET /presence/{user}`. Methods that HTTP does not know are one, whatever clients make up.
+/// Answers whether it had no label yet.
+pub(crate) fn set(context: &LogContext, method: &str, route: &str) -> bool {
     let method = match method {
         "GET" | "HEAD" | "POST" | "PUT" | "DELETE" | "CONNECT" | "OPTIONS" | "TRACE" | "PATCH" => method,
         _ => "OTHER",
     };
-    let mut label = String::with_capacity(method.len() + 1 + route.len());
+    let mut label = LABEL.try_with(Cell::take).unwrap_or_default();
+    label.clear();
     label.push_str(method);
     label.push(' ');
     label.push_str(route);
-    label
+    let is_first = context.set_label(&label);
+    let _ = LABEL.try_with(|kept| kept.set(label));
+    is_first
 }
 
-/// The label of a request whose route is known already.
+/// The same for a request whose route is known already; false if it is not.
 #[cfg(feature = "axum")]
-pub(crate) fn of_matched(method: &Method, extensions: &http::Extensions) -> Option<String> {
-    let path = extensions.get::<axum::extract::MatchedPath>()?;
-    Some(label(method.as_str(), path.as_str()))
+pub(crate) fn set_matched(context: &LogContext, method: &Method, extensions: &http::Extensions) -> bool {
+    let route = extensions.get::<axum::extract::MatchedPath>();
+    route.is_some_and(|route| set(context, method.as_str(), route.as_str()))
 }
 
 #[cfg(not(feature = "axum"))]
-pub(crate) fn of_matched(_: &Method, _: &http::Extensions) -> Option<String> {
-    None
+pub(crate) fn set_matched(_: &LogContext, _: &Method, _: &http::Extensions) -> bool {
+    false
 }
 
 #[cfg(feature = "axum")]
@@ -99,9 +111,7 @@ mod layer {
         }
 
         fn call(&mut self, request: http::Request<B>) -> S::Future {
-            if let Some(label) = super::of_matched(request.method(), request.extensions()) {
-                current_context().set_label(&label);
-            }
+            super::set_matched(&current_context(), request.method(), request.extensions());
             self.inner.call(request)
         }
     }
@@ -113,6 +123,12 @@ mod tests {
 
     #[test]
     fn methods_that_clients_make_up_are_one() {
+        let label = |method, route| {
+            let context = LogContext::new("request");
+            assert!(set(&context, method, route));
+            assert!(!set(&context, "GET", "/another"));
+            context.label().map(str::to_owned).unwrap()
+        };
         assert_eq!(label("GET", "/presence/{user}"), "GET /presence/{user}");
         assert_eq!(label("BREW", "/pot"), "OTHER /pot");
         assert_eq!(label("get", UNMATCHED), "OTHER (unmatched)");

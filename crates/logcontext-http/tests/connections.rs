@@ -60,7 +60,7 @@ fn a_connection_is_listed_while_it_lasts_and_the_access_line_names_it() {
         let connection =
             running.iter().find(|running| running.context.kind() == ContextKind::Connection).expect("listed");
         assert!(connection.context.name().starts_with("connection-"));
-        assert_eq!(connection.context.label().as_deref(), Some("http"));
+        assert_eq!(connection.context.label(), Some("http"));
         assert_eq!(access_line(&test).field("connection"), Some(connection.context.name()));
         server.stop().await;
         assert!(connection.context.is_finished());

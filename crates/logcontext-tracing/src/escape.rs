@@ -14,30 +14,47 @@ pub(crate) enum Style {
     Bare,
 }
 
-/// Printable ASCII without quotes and backslashes? Looks at eight bytes at a time.
+/// Printable ASCII without quotes and backslashes?
 #[inline]
 pub(crate) fn is_plain(text: &str) -> bool {
-    let bytes = text.as_bytes();
+    plain_prefix(text.as_bytes()) == text.len()
+}
+
+/// How many bytes come before the first that is not printable ASCII, or is a quote or a backslash. Looks at eight
+/// bytes at a time.
+#[inline]
+fn plain_prefix(bytes: &[u8]) -> usize {
     let (eights, rest) = bytes.as_chunks::<8>();
-    let mut special = eights.iter().fold(0, |found, &eight| found | specials(u64::from_le_bytes(eight)));
-    if !rest.is_empty() {
-        special |= match bytes.last_chunk::<8>() {
-            // Some of them for the second time.
-            Some(&last) => specials(u64::from_le_bytes(last)),
-            None => {
-                let last = rest.iter().fold(0, |word, &byte| (word << 8) | u64::from(byte));
-                // What is missing is spaces.
-                specials(last | (SPACES << (8 * rest.len())))
-            }
-        };
+    for (i, &eight) in eights.iter().enumerate() {
+        let special = specials(u64::from_le_bytes(eight));
+        if special != 0 {
+            return 8 * i + first(special);
+        }
     }
-    special == 0
+    let whole = bytes.len() - rest.len();
+    let special = match bytes.last_chunk::<8>() {
+        // Some of them for the second time; what is special is in the rest.
+        Some(&last) => specials(u64::from_le_bytes(last)) >> (8 * (8 - rest.len() as u32) % 64),
+        None => {
+            let word = rest.iter().rev().fold(0, |word, &byte| (word << 8) | u64::from(byte));
+            // What is missing is spaces.
+            specials(word | (SPACES << (8 * rest.len())))
+        }
+    };
+    if special == 0 || rest.is_empty() { bytes.len() } else { whole + first(special) }
+}
+
+/// Which byte of eight is the first special one.
+#[inline]
+const fn first(specials: u64) -> usize {
+    specials.trailing_zeros() as usize / 8
 }
 
 const ONES: u64 = u64::from_le_bytes([1; 8]);
 const SPACES: u64 = ONES * b' ' as u64;
 
-/// Not zero if one of the eight bytes is beyond `~`, before space, a quote or a backslash.
+/// Marks the bytes that are beyond `~`, before space, a quote or a backslash by their high bits: the first of them,
+/// and perhaps others after it that are not. Zero if there is none.
 #[inline]
 const fn specials(word: u64) -> u64 {
     const HIGH: u64 = ONES << 7;
@@ -66,18 +83,22 @@ pub(crate) fn is_unprintable(ch: char) -> bool {
 }
 
 /// Puts `text`, as far as there is room.
-#[cold]
+#[inline(never)]
 pub(crate) fn escape(line: &mut Line<'_>, text: &str, style: Style) {
-    let mut start = 0;
-    for (at, ch) in text.char_indices() {
+    // What is before `start` has been put; up to `at` nothing needs an escape.
+    let (mut start, mut at) = (0, 0);
+    loop {
+        at += plain_prefix(&text.as_bytes()[at..]);
+        let Some(ch) = text[at..].chars().next() else { break };
+        let next = at + ch.len_utf8();
         let quoted = style != Style::Bare && matches!(ch, '"' | '\\');
-        if !quoted && !is_unprintable(ch) {
-            continue;
+        if quoted || is_unprintable(ch) {
+            if !put(line, &text[start..at]) || !put_escaped(line, ch, style) {
+                return;
+            }
+            start = next;
         }
-        if !put(line, &text[start..at]) || !put_escaped(line, ch, style) {
-            return;
-        }
-        start = at + ch.len_utf8();
+        at = next;
     }
     put(line, &text[start..]);
 }
@@ -141,6 +162,7 @@ mod tests {
                     let mut text = text.clone();
                     text.replace_range(at..=at, &special.to_string());
                     assert!(!is_plain(&text), "{special:?} at {at} of {length}");
+                    assert_eq!(plain_prefix(text.as_bytes()), at, "{special:?} at {at} of {length}");
                 }
             }
         }

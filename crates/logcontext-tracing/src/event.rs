@@ -6,6 +6,9 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Level};
 use tracing_log::NormalizeEvent;
 
+/// The target of access lines, which say everything twice: in a message, for people, and in fields, for programs.
+pub(crate) const ACCESS: &str = "logcontext::access";
+
 /// Where a record comes from.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug)]

@@ -10,6 +10,7 @@ use crate::encode::Encode;
 use crate::escape::Style;
 use crate::event::{self, Head};
 use crate::line::{self, Line};
+use crate::names;
 use crate::time;
 
 /// One JSON object a line, with the context and its request at the top level.
@@ -24,8 +25,11 @@ use crate::time;
 /// or a request does not have is absent. `started_by` links a background process to the context that started
 /// it. Records of the `log` crate have `file` and `line`; others with [`locations`](Self::locations).
 ///
+/// Access lines (target `logcontext::access`) have their figures as fields, and `Processed request` for a message.
+///
 /// **Names.** These names always mean the above: an event's own field of such a name is found under `fields`:
-/// `info!(path = "/tmp")` gives `"fields":{"path":"/tmp"}`. A field that an event has twice is told once.
+/// `info!(path = "/tmp")` gives `"fields":{"path":"/tmp"}`. A field that an event has twice is told once, and so is
+/// a `label` or `started_by` that is the context's.
 ///
 /// **Values.** It is valid JSON whatever the values hold. Control characters, line separators and marks that
 /// change the direction of text are escaped. Integers are numbers where they fit into 64 bits, and strings
@@ -78,6 +82,7 @@ impl Encode for JsonFormat {
     fn encode(&self, event: &Event<'_>, context: &LogContext, line: &mut String) {
         event::with_head(event, self.locations, |head, is_log| {
             let mut record = Record::begin(line, self.limit, head, context);
+            record.simple = names::simple(event.metadata(), is_reserved);
             event::visit(event, is_log, &mut record);
             record.end();
         });
@@ -122,6 +127,10 @@ struct Record<'a> {
     context: &'a LogContext,
     context_told: bool,
     message_told: bool,
+    /// The fields say it all.
+    is_access: bool,
+    /// Fields whose names need no second look: see [`names`].
+    simple: u64,
     seen: Seen,
     /// What goes under `fields`: rare, and allocates nothing until then.
     aside: String,
@@ -151,6 +160,8 @@ impl<'a> Record<'a> {
             context,
             context_told: false,
             message_told: false,
+            is_access: head.target == event::ACCESS,
+            simple: 0,
             seen: Seen::default(),
             aside: String::new(),
         }
@@ -161,9 +172,13 @@ impl<'a> Record<'a> {
         if std::mem::replace(&mut self.message_told, true) {
             return;
         }
-        self.line.raw(",\"message\":\"");
-        put(&mut self.line);
-        self.line.raw("\"");
+        if self.is_access {
+            self.line.raw(",\"message\":\"Processed request\"");
+        } else {
+            self.line.raw(",\"message\":\"");
+            put(&mut self.line);
+            self.line.raw("\"");
+        }
         self.tell_context();
     }
 
@@ -179,7 +194,7 @@ impl<'a> Record<'a> {
                 return;
             }
             if let Some(label) = context.label() {
-                string(line, ",\"label\":\"", &label);
+                string(line, ",\"label\":\"", label);
             }
             if let Some(request) = context.request() {
                 tell_request(line, request, context.request_id());
@@ -190,10 +205,33 @@ impl<'a> Record<'a> {
         });
     }
 
+    /// A field that says what the context says anyway.
+    #[inline]
+    fn is_the_contexts(&self, name: &str, value: &str) -> bool {
+        match name {
+            "label" => self.context.label() == Some(value),
+            "started_by" => self.context.started_by() == Some(value),
+            _ => false,
+        }
+    }
+
     /// One of the event's own fields.
     #[inline]
     fn field(&mut self, field: &Field, put: impl FnOnce(&mut Line<'_>)) {
-        let name = event::name(field);
+        if self.simple.checked_shr(field.index() as u32).is_none_or(|bits| bits & 1 == 0) {
+            return self.special_field(event::name(field), put);
+        }
+        self.tell_context();
+        if self.line.has_room() {
+            self.line.raw(",\"");
+            self.line.raw(field.name());
+            self.line.raw("\":");
+            put(&mut self.line);
+        }
+    }
+
+    /// One that is the message, or whose name has to be looked at.
+    fn special_field(&mut self, name: &'static str, put: impl FnOnce(&mut Line<'_>)) {
         if name == "message" {
             // Not a text, or it would have come by another way.
             self.message(|line| put_as_string(line, put));
@@ -242,8 +280,8 @@ impl Visit for Record<'_> {
     fn record_str(&mut self, field: &Field, value: &str) {
         if field.name() == "message" {
             self.message(|line| line.escaped(value, Style::Json));
-        } else if field.name() == "started_by" && self.context.started_by() == Some(value) {
-            // Reports say so for formats that do not.
+        } else if self.is_the_contexts(field.name(), value) {
+            // Told for formats that know no contexts.
             self.tell_context();
         } else {
             self.field(field, |line| string(line, "\"", value));
@@ -286,7 +324,9 @@ impl Visit for Record<'_> {
 
     fn record_f64(&mut self, field: &Field, value: f64) {
         self.field(field, |line| {
-            if value.is_finite() {
+            if value.to_bits() == 0 {
+                line.raw("0.0");
+            } else if value.is_finite() {
                 line.raw(zmij::Buffer::new().format_finite(value));
             } else {
                 string(line, "\"", zmij::Buffer::new().format(value));
@@ -349,26 +389,16 @@ fn put_as_string(line: &mut Line<'_>, put: impl FnOnce(&mut Line<'_>)) {
     line.escaped(text.trim_matches('"'), Style::Json);
 }
 
-/// The names that a record has had. Events have few fields: comparing beats hashing.
+/// The names that a record has had, of those that need a look: few.
 #[derive(Default)]
-struct Seen {
-    first: [&'static str; 8],
-    count: usize,
-    more: Vec<&'static str>,
-}
+struct Seen(Vec<&'static str>);
 
 impl Seen {
-    #[inline]
     fn is_new(&mut self, name: &'static str) -> bool {
-        if self.first[..self.count].contains(&name) || self.more.contains(&name) {
-            return false;
+        let is_new = !self.0.contains(&name);
+        if is_new {
+            self.0.push(name);
         }
-        if let Some(free) = self.first.get_mut(self.count) {
-            *free = name;
-            self.count += 1;
-        } else {
-            self.more.push(name);
-        }
-        true
+        is_new
     }
 }

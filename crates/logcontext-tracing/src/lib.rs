@@ -32,6 +32,7 @@ mod init;
 mod json;
 mod layer;
 mod line;
+mod names;
 mod spans;
 mod text;
 mod time;

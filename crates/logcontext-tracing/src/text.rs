@@ -84,9 +84,6 @@ impl Encode for TextFormat {
     }
 }
 
-/// The access line has the same figures in its fields, for JSON.
-const ACCESS: &str = "logcontext::access";
-
 struct Record<'a> {
     line: Line<'a>,
     /// Where the message goes: the end of the head.
@@ -115,7 +112,7 @@ impl<'a> Record<'a> {
             line.raw(":");
         });
         let message_at = line.len();
-        Self { line, message_at, message_told: false, message_only: head.target == ACCESS }
+        Self { line, message_at, message_told: false, message_only: head.target == event::ACCESS }
     }
 
     fn message(&mut self, put: impl FnOnce(&mut Line<'_>)) {

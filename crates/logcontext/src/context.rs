@@ -182,7 +182,7 @@ impl LogContext {
         };
         let supervisor = inner.supervisor.clone();
         let label = match label {
-            Some(name) => Some(supervisor.ledger().label(kind, name)),
+            Some(name) => Some(supervisor.ledger().labels.named(kind, name).index),
             None => inner.account().label(),
         };
         Self::make(supervisor, kind, label, |id, account, supervisor| Inner {
@@ -215,17 +215,17 @@ impl LogContext {
     }
 
     /// What it is totalled by, once that is known.
-    pub fn label(&self) -> Option<Arc<str>> {
+    pub fn label(&self) -> Option<&str> {
         let inner = self.inner()?;
         let index = inner.account().label().or_else(|| inner.root().account().label())?;
-        Some(Arc::clone(&inner.supervisor.ledger().label_at(index).name))
+        Some(&inner.supervisor.ledger().labels.get(index)?.name)
     }
 
     /// Says what to total it by, with all it has cost so far. Once: answers whether this was the first to say
     /// so. A supervisor knows 1,000 labels of a kind; what is labelled otherwise later is totalled as `other`.
     pub fn set_label(&self, label: &str) -> bool {
         let Some(inner) = self.inner() else { return false };
-        let index = inner.supervisor.ledger().label(inner.kind, label);
+        let index = inner.supervisor.ledger().labels.named(inner.kind, label).index;
         inner.account().set_label(index)
     }
 
@@ -270,9 +270,7 @@ impl LogContext {
     /// running elsewhere meanwhile counts up to its last switch. Zero for the sentinel: see `books()`.
     pub fn usage(&self) -> ResourceUsage {
         let Some(inner) = self.inner() else { return ResourceUsage::default() };
-        if meter::current_id() != 0 {
-            meter::settle();
-        }
+        self.settle();
         inner.account().usage()
     }
 
@@ -294,10 +292,16 @@ impl LogContext {
 
     /// The same, saying how it ended, for those who do not ask what it has cost.
     pub fn finish_as(&self, ending: Ending) {
-        if meter::current_id() != 0 {
+        self.settle();
+        self.mark_finished(ending);
+    }
+
+    /// Charges the open slice, if any of it is this context's.
+    #[inline]
+    fn settle(&self) {
+        if meter::peek(|current| current.is_family_of(self)) {
             meter::settle();
         }
-        self.mark_finished(ending);
     }
 
     fn mark_finished(&self, ending: Ending) {
@@ -491,7 +495,7 @@ impl ContextBuilder {
     /// What to total it by: see [`LogContext::set_label`].
     pub fn label(mut self, label: &str) -> Self {
         let supervisor = self.supervisor.take().unwrap_or_else(Supervisor::current);
-        self.label = Some(supervisor.ledger().label(self.kind, label));
+        self.label = Some(supervisor.ledger().labels.named(self.kind, label).index);
         self.supervisor = Some(supervisor);
         self
     }

@@ -81,6 +81,29 @@ impl<F> InContext<F> {
     pub fn context(&self) -> &LogContext {
         &self.context
     }
+
+    /// Calls `f` with what is inside, in its context, as a poll of this would: for what is polled otherwise than a
+    /// future or a stream. `f` can take it out, which drops it in its context; from then on there is `None`.
+    ///
+    /// ```
+    /// use logcontext::{FutureExt, LogContext, current_context};
+    /// use std::pin::pin;
+    ///
+    /// let mut body = pin!(vec![1, 2].into_iter().in_context(LogContext::new("GET-17")));
+    /// let (name, first) = body.as_mut().with(|mut body| {
+    ///     let first = body.as_mut().get_mut().as_mut().and_then(Iterator::next);
+    ///     body.set(None);
+    ///     (current_context().name().to_owned(), first)
+    /// });
+    /// assert_eq!((&*name, first), ("GET-17", Some(1)));
+    /// assert!(body.with(|body| body.is_none()));
+    /// ```
+    #[inline]
+    pub fn with<R>(self: Pin<&mut Self>, f: impl FnOnce(Pin<&mut Option<F>>) -> R) -> R {
+        let mut this = self.project();
+        let _polling = current::Poll::enter(this.context, this.spare, *this.entry);
+        f(this.inner.as_mut())
+    }
 }
 
 impl<F> std::fmt::Debug for InContext<F> {

@@ -8,23 +8,18 @@
 use std::collections::HashMap;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU32, AtomicU64};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 use std::time::Duration;
-
-use rustc_hash::FxHashMap;
 
 use crate::clock;
 use crate::context::Inner;
 use crate::kind::{ContextKind, Ending};
-use crate::sync::{lock, read, write};
+use crate::labels::Labels;
+use crate::sync::lock;
 use crate::usage::{COUNTERS, Counter, ResourceUsage};
 
 const SHARDS: usize = 8;
 const CHUNK: usize = 32;
-/// Label values per kind; what comes later is counted as [`OTHER`].
-const LABELS: usize = 1_000;
-/// The label that stands for all those past the limit.
-pub(crate) const OTHER: &str = "other";
 
 const FINISHED: u32 = 1;
 const REPORTED: u32 = 2;
@@ -159,19 +154,20 @@ impl Account {
     }
 
     pub(crate) fn label(&self) -> Option<usize> {
-        (self.label.load(Relaxed) as usize).checked_sub(1)
+        (self.label.load(Acquire) as usize).checked_sub(1)
     }
 
     /// True if there was no label yet.
     pub(crate) fn set_label(&self, index: usize) -> bool {
         let value = u32::try_from(index + 1).unwrap_or(u32::MAX);
-        self.label.compare_exchange(0, value, Relaxed, Relaxed).is_ok()
+        // Whoever sees the index finds its label.
+        self.label.compare_exchange(0, value, Release, Relaxed).is_ok()
     }
 
     fn open(&self, id: u64, kind: ContextKind, label: u32) {
         self.id.store(id, Relaxed);
         self.kind.store(kind as u32, Relaxed);
-        self.label.store(label, Relaxed);
+        self.label.store(label, Release);
         self.started.store(clock::ticks(), Relaxed);
     }
 
@@ -318,72 +314,14 @@ impl Shard {
     }
 }
 
-/// A label: what contexts are totalled by.
-#[derive(Debug)]
-pub(crate) struct Label {
-    pub(crate) kind: ContextKind,
-    pub(crate) name: Arc<str>,
-    /// Numbers the contexts that are named after the label.
-    #[cfg(feature = "tokio")]
-    next: AtomicU64,
-}
-
-impl Label {
-    fn new(kind: ContextKind, name: &str) -> Self {
-        Self {
-            kind,
-            name: name.into(),
-            #[cfg(feature = "tokio")]
-            next: AtomicU64::new(0),
-        }
-    }
-
-    /// 0, 1, 2, ..
-    #[cfg(feature = "tokio")]
-    pub(crate) fn next_number(&self) -> u64 {
-        self.next.fetch_add(1, Relaxed)
-    }
-}
-
-#[derive(Default)]
-struct Labels {
-    // Looked up whenever a context is labelled; labels are few and the service's own, so the fast hash will do.
-    by_name: [FxHashMap<Arc<str>, usize>; ContextKind::COUNT],
-    all: Vec<Arc<Label>>,
-}
-
 /// The accounts of one supervisor.
 #[derive(Default)]
 pub(crate) struct Ledger {
     shards: [Mutex<Shard>; SHARDS],
-    labels: RwLock<Labels>,
+    pub(crate) labels: Labels,
 }
 
 impl Ledger {
-    /// The label's index; made if it is new.
-    pub(crate) fn label(&self, kind: ContextKind, name: &str) -> usize {
-        let known = |labels: &Labels, name: &str| labels.by_name[kind as usize].get(name).copied();
-        if let Some(index) = known(&read(&self.labels), name) {
-            return index;
-        }
-        let mut labels = write(&self.labels);
-        let full = labels.by_name[kind as usize].len() >= LABELS;
-        let name = if full { OTHER } else { name };
-        if let Some(index) = known(&labels, name) {
-            return index;
-        }
-        let label = Arc::new(Label::new(kind, name));
-        let index = labels.all.len();
-        labels.by_name[kind as usize].insert(Arc::clone(&label.name), index);
-        labels.all.push(label);
-        index
-    }
-
-    /// The label with this index.
-    pub(crate) fn label_at(&self, index: usize) -> Arc<Label> {
-        Arc::clone(&read(&self.labels).all[index])
-    }
-
     /// Opens an account and makes the context that owns it.
     pub(crate) fn open(
         &self,
@@ -426,11 +364,10 @@ impl Ledger {
 
     /// Totals by label, in the order in which the labels came up. `open` are the open slices, by context id.
     pub(crate) fn totals(&self, open: &HashMap<u64, i64>) -> Vec<LabelTotals> {
-        let labels = read(&self.labels).all.clone();
         let mut rows: Vec<LabelTotals> = ContextKind::ALL
             .map(|kind| LabelTotals::new(kind, None))
             .into_iter()
-            .chain(labels.iter().map(|label| LabelTotals::new(label.kind, Some(Arc::clone(&label.name)))))
+            .chain(self.labels.all().map(|label| LabelTotals::new(label.kind, Some(Arc::clone(&label.name)))))
             .collect();
         for shard in &self.shards {
             let shard = lock(shard);
@@ -453,8 +390,7 @@ impl Ledger {
 
     /// CPU charged to root contexts, live and gone: each charge once, for nested ones roll up to their root.
     pub(crate) fn root_cpu(&self) -> u64 {
-        let labels = read(&self.labels).all.clone();
-        let is_root = |row: usize| row_kind(row, &labels) != Some(ContextKind::Block);
+        let is_root = |row: usize| row_kind(row, &self.labels) != Some(ContextKind::Block);
         let mut cpu = 0;
         for shard in &self.shards {
             let shard = lock(shard);
@@ -515,7 +451,7 @@ fn row(account: &Account) -> Option<usize> {
     Some(account.label().map_or(kind as usize, |index| ContextKind::COUNT + index))
 }
 
-fn row_kind(row: usize, labels: &[Arc<Label>]) -> Option<ContextKind> {
+fn row_kind(row: usize, labels: &Labels) -> Option<ContextKind> {
     match row.checked_sub(ContextKind::COUNT) {
         None => Some(ContextKind::ALL[row]),
         Some(index) => labels.get(index).map(|label| label.kind),

@@ -37,6 +37,7 @@ mod driver;
 mod executor;
 mod future;
 mod kind;
+mod labels;
 mod ledger;
 mod measure;
 mod meter;

@@ -158,7 +158,7 @@ fn a_nested_context_inherits_request_label_and_supervisor() {
     }
     assert!(request.set_label("GET /presence/{user}"));
     assert!(!request.set_label("another"), "a label is said once");
-    assert_eq!(deeper.label().as_deref(), Some("GET /presence/{user}"), "known later, known to its parts");
+    assert_eq!(deeper.label(), Some("GET /presence/{user}"), "known later, known to its parts");
     assert!(lookup.request().unwrap().set_user("@alice"));
     assert_eq!(request.request().unwrap().user(), Some("@alice"), "the request is one, not a copy");
 }

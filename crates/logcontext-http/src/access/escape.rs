@@ -5,19 +5,24 @@ use std::fmt::{self, Display, Formatter, Write};
 /// Text that ends neither the field it stands in nor the line, and does not paint the terminal.
 pub(crate) struct Escaped<'a> {
     text: &'a str,
-    end: char,
+    end: u8,
 }
 
 impl<'a> Escaped<'a> {
     /// The text in a field that ends with this character; a dash if there is none.
-    pub(crate) fn or_dash(text: Option<&'a str>, end: char) -> Self {
+    pub(crate) fn or_dash(text: Option<&'a str>, end: u8) -> Self {
         Self { text: text.filter(|text| !text.is_empty()).unwrap_or("-"), end }
+    }
+
+    #[inline]
+    fn is_plain_ascii(&self, byte: u8) -> bool {
+        matches!(byte, b' '..=b'~') & (byte != b'\\') & (byte != self.end)
     }
 
     fn is_plain(&self, c: char) -> bool {
         match c {
             '\\' => false,
-            ' '..='~' => c != self.end,
+            ' '..='~' => c != char::from(self.end),
             // What turns the reading direction, or starts a line in Unicode's eyes.
             '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => false,
             _ => !c.is_control(),
@@ -27,8 +32,8 @@ impl<'a> Escaped<'a> {
 
 impl Display for Escaped<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let end = u8::try_from(self.end).unwrap_or(b'\\');
-        if self.text.bytes().all(|b| matches!(b, b' '..=b'~') && b != b'\\' && b != end) {
+        // Looks at all of them, however they are: that is many at a time.
+        if self.text.bytes().fold(true, |plain, byte| plain & self.is_plain_ascii(byte)) {
             return f.write_str(self.text);
         }
         let mut rest = self.text;
@@ -37,12 +42,12 @@ impl Display for Escaped<'_> {
             f.write_str(plain)?;
             let mut chars = special.chars();
             match chars.next() {
-                Some(c) if c == self.end && !c.is_control() => {
+                Some(c) if c == char::from(self.end) && !c.is_control() => {
                     f.write_char('\\')?;
                     f.write_char(c)?;
                 }
-                Some(c) if c.is_ascii() => Display::fmt(&c.escape_default(), f)?,
-                Some(c) => Display::fmt(&c.escape_unicode(), f)?,
+                Some(c) if c.is_ascii() => write!(f, "{}", c.escape_default())?,
+                Some(c) => write!(f, "{}", c.escape_unicode())?,
                 None => {}
             }
             rest = chars.as_str();

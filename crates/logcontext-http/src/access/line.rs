@@ -1,6 +1,6 @@
 //! The line as people read it: Synapse's, so that what reads Synapse's logs reads these.
 
-use std::fmt::{self, Display, Formatter, Write};
+use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
 use http::StatusCode;
@@ -10,7 +10,8 @@ use super::escape::Escaped;
 
 pub(super) struct Line<'a> {
     pub(super) request: Option<&'a Request>,
-    pub(super) tag: Tag<'a>,
+    /// What the listener is called.
+    pub(super) listener: Option<&'a str>,
     pub(super) processing: Duration,
     pub(super) sending: Option<Duration>,
     pub(super) cpu_user: Option<Duration>,
@@ -23,52 +24,44 @@ pub(super) struct Line<'a> {
     pub(super) code: Code,
 }
 
+/// Piece by piece: a format string of so many parts costs as much again as the rest.
 impl Display for Line<'_> {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
         let of_request = |value: fn(&Request) -> Option<&str>| self.request.and_then(value);
-        write!(
-            f,
-            "{} - {} - {{{}}} Processed request: {}/{} ru=({}, {}) db=({}/{}/{}) {}B {} \"{} {} {}\" \"{}\" [{} dbevts]",
-            Escaped::or_dash(of_request(Request::client_address), ' '),
-            self.tag,
-            Escaped::or_dash(of_request(Request::user), '}'),
-            Seconds(Some(self.processing)),
-            Seconds(self.sending),
-            Seconds(self.cpu_user),
-            Seconds(self.cpu_system),
-            Seconds(self.db_wait),
-            Seconds(Some(self.db_txn)),
-            self.db_txn_count,
-            self.bytes,
-            self.code,
-            Escaped::or_dash(of_request(|request| Some(request.method())), '"'),
-            Escaped::or_dash(of_request(|request| Some(request.path())), '"'),
-            Escaped::or_dash(of_request(Request::protocol_version), '"'),
-            Escaped::or_dash(of_request(Request::agent), '"'),
-            self.db_events,
-        )
-    }
-}
-
-/// What the listener is called: by the service, else by its port.
-pub(super) struct Tag<'a> {
-    pub(super) name: Option<&'a str>,
-    pub(super) port: Option<u16>,
-}
-
-impl Tag<'_> {
-    pub(super) fn is_known(&self) -> bool {
-        self.name.is_some() || self.port.is_some()
-    }
-}
-
-impl Display for Tag<'_> {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        match (self.name, self.port) {
-            (Some(name), _) => f.write_str(name),
-            (None, Some(port)) => port.fmt(f),
-            (None, None) => f.write_str("-"),
-        }
+        Escaped::or_dash(of_request(Request::client_address), b' ').fmt(out)?;
+        out.write_str(" - ")?;
+        out.write_str(self.listener.unwrap_or("-"))?;
+        out.write_str(" - {")?;
+        Escaped::or_dash(of_request(Request::user), b'}').fmt(out)?;
+        out.write_str("} Processed request: ")?;
+        seconds(out, Some(self.processing))?;
+        out.write_str("/")?;
+        seconds(out, self.sending)?;
+        out.write_str(" ru=(")?;
+        seconds(out, self.cpu_user)?;
+        out.write_str(", ")?;
+        seconds(out, self.cpu_system)?;
+        out.write_str(") db=(")?;
+        seconds(out, self.db_wait)?;
+        out.write_str("/")?;
+        seconds(out, Some(self.db_txn))?;
+        out.write_str("/")?;
+        number(out, self.db_txn_count)?;
+        out.write_str(") ")?;
+        number(out, self.bytes)?;
+        out.write_str("B ")?;
+        self.code.fmt(out)?;
+        out.write_str(" \"")?;
+        Escaped::or_dash(of_request(|request| Some(request.method())), b'"').fmt(out)?;
+        out.write_str(" ")?;
+        Escaped::or_dash(of_request(|request| Some(request.path())), b'"').fmt(out)?;
+        out.write_str(" ")?;
+        Escaped::or_dash(of_request(Request::protocol_version), b'"').fmt(out)?;
+        out.write_str("\" \"")?;
+        Escaped::or_dash(of_request(Request::agent), b'"').fmt(out)?;
+        out.write_str("\" [")?;
+        number(out, self.db_events)?;
+        out.write_str(" dbevts]")
     }
 }
 
@@ -80,35 +73,33 @@ pub(super) struct Code {
 }
 
 impl Display for Code {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.write_str(match &self.status {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        out.write_str(match &self.status {
             Some(status) => status.as_str(),
             None if self.ending == Ending::Cancelled => "499",
             None => "500",
         })?;
-        f.write_str(if self.complete { "" } else { "!" })
+        out.write_str(if self.complete { "" } else { "!" })
     }
 }
 
 /// `0.012sec`; `-` for a time that does not exist.
-struct Seconds(Option<Duration>);
-
-impl Display for Seconds {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Some(duration) = self.0 else { return f.write_str("-") };
-        let millis = (duration.as_micros() + 500) / 1_000;
-        if millis >= 10_000 {
-            return write!(f, "{}.{:03}sec", millis / 1_000, millis % 1_000);
-        }
-        // Nearly all are this short, and there are six in each line.
-        let digit = |unit| char::from(b'0' + (millis / unit % 10) as u8);
-        f.write_char(digit(1_000))?;
-        f.write_char('.')?;
-        f.write_char(digit(100))?;
-        f.write_char(digit(10))?;
-        f.write_char(digit(1))?;
-        f.write_str("sec")
+fn seconds(out: &mut Formatter<'_>, time: Option<Duration>) -> fmt::Result {
+    let Some(time) = time else { return out.write_str("-") };
+    let millis = (u64::try_from(time.as_micros()).unwrap_or(u64::MAX).saturating_add(500)) / 1_000;
+    if millis == 0 {
+        // Nearly all are, and there are six in each line.
+        return out.write_str("0.000sec");
     }
+    number(out, millis / 1_000)?;
+    out.write_str(".")?;
+    // With a digit in front that keeps the zeros, and that is then left out.
+    out.write_str(&itoa::Buffer::new().format(1_000 + millis % 1_000)[1..])?;
+    out.write_str("sec")
+}
+
+fn number(out: &mut Formatter<'_>, number: u64) -> fmt::Result {
+    out.write_str(itoa::Buffer::new().format(number))
 }
 
 #[cfg(test)]
@@ -118,7 +109,7 @@ mod tests {
     fn line(request: &Request) -> Line<'_> {
         Line {
             request: Some(request),
-            tag: Tag { name: None, port: Some(8008) },
+            listener: Some("8008"),
             processing: Duration::from_micros(11_500),
             sending: Some(Duration::from_micros(1_499)),
             cpu_user: Some(Duration::from_millis(3)),
@@ -150,7 +141,7 @@ mod tests {
     fn what_is_not_known_is_a_dash() {
         let request = Request::new("GET", "");
         let line = Line {
-            tag: Tag { name: None, port: None },
+            listener: None,
             sending: None,
             cpu_user: None,
             cpu_system: None,
@@ -177,7 +168,11 @@ mod tests {
 
     #[test]
     fn times_are_rounded_to_the_millisecond() {
-        let seconds = |micros| Seconds(Some(Duration::from_micros(micros))).to_string();
+        let request = Request::new("GET", "/");
+        let seconds = |micros| {
+            let line = Line { processing: Duration::from_micros(micros), ..line(&request) }.to_string();
+            line.split([' ', '/']).find(|word| word.ends_with("sec")).unwrap().to_owned()
+        };
         assert_eq!(seconds(0), "0.000sec");
         assert_eq!(seconds(499), "0.000sec");
         assert_eq!(seconds(999_500), "1.000sec");

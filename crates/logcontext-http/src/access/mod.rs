@@ -3,14 +3,13 @@
 mod escape;
 mod line;
 
-use std::cell::Cell;
 use std::time::Duration;
 
 use http::StatusCode;
-use logcontext::{EVT_DB_FETCH_COUNT, Ending, LogContext};
-use tracing::{Level, field};
+use logcontext::{EVT_DB_FETCH_COUNT, Ending, LogContext, ResourceUsage};
+use tracing::Level;
 
-use line::{Code, Line, Tag};
+use line::{Code, Line};
 
 pub(crate) use escape::Escaped;
 
@@ -38,17 +37,21 @@ pub(crate) fn log(facts: &Facts<'_>) {
         tracing::enabled!(target: "logcontext::access", Level::INFO)
     };
     if wanted {
-        facts.context.scope(|| write(facts));
+        // Before it is current again: then nothing has to be settled.
+        let usage = facts.context.usage();
+        facts.context.scope(|| write(facts, &usage));
     }
 }
 
-fn write(facts: &Facts<'_>) {
+fn write(facts: &Facts<'_>, usage: &ResourceUsage) {
     let elapsed = facts.context.elapsed();
-    let usage = facts.context.usage();
     let label = facts.context.label();
+    let mut port = itoa::Buffer::new();
+    // By the service's word for it, else by its port.
+    let listener = facts.tag.or_else(|| facts.port.map(|number| port.format(number)));
     let line = Line {
         request: facts.context.request(),
-        tag: Tag { name: facts.tag, port: facts.port },
+        listener,
         processing: facts.headers_at.unwrap_or(elapsed),
         sending: facts.headers_at.map(|at| elapsed.saturating_sub(at)),
         cpu_user: usage.cpu_user(),
@@ -60,19 +63,19 @@ fn write(facts: &Facts<'_>) {
         bytes: facts.bytes,
         code: Code { status: facts.status, complete: facts.complete, ending: facts.ending },
     };
-    let message = MESSAGE.try_with(Cell::take).unwrap_or_default();
-    let message = told(message, &line);
     macro_rules! event {
         ($level:expr) => {
             tracing::event!(
                 target: "logcontext::access",
                 $level,
+                // For people. What is for programs has the figures below, and does not ask for it.
+                message = %line,
                 status = facts.status.map(|status| status.as_u16()),
                 complete = facts.complete,
                 outcome = facts.ending.name(),
                 bytes = facts.bytes,
-                label = label.as_deref(),
-                listener = line.tag.is_known().then(|| field::display(&line.tag)),
+                label,
+                listener,
                 connection = (!facts.connection.is_sentinel()).then(|| facts.connection.name()),
                 processing_seconds = line.processing.as_secs_f64(),
                 sending_seconds = line.sending.as_ref().map(Duration::as_secs_f64),
@@ -82,7 +85,6 @@ fn write(facts: &Facts<'_>) {
                 db_txn_seconds = line.db_txn.as_secs_f64(),
                 db_txn_count = line.db_txn_count,
                 evt_db_fetch_count = line.db_events,
-                "{message}",
             )
         };
     }
@@ -91,20 +93,4 @@ fn write(facts: &Facts<'_>) {
     } else {
         event!(Level::INFO);
     }
-    let _ = MESSAGE.try_with(|kept| kept.set(message));
-}
-
-thread_local! {
-    /// The text of the line that this thread wrote last, for the sake of its memory.
-    static MESSAGE: Cell<String> = const { Cell::new(String::new()) };
-}
-
-/// The line in one piece: what logs it looks at each piece on its own.
-fn told(mut text: String, line: &Line<'_>) -> String {
-    use std::fmt::Write as _;
-
-    text.clear();
-    // Writing to a string cannot fail.
-    let _ = write!(text, "{line}");
-    text
 }

@@ -2,7 +2,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Buf;
-use futures_core::Stream;
 use http_body::{Body, Frame, SizeHint};
 use logcontext::{FutureExt, InContext, catch_panic};
 use pin_project_lite::pin_project;
@@ -14,7 +13,7 @@ pin_project! {
     pub struct ContextBody<B> {
         // Dropped in this order: first the body, in its context; then its context is finished.
         #[pin]
-        frames: Option<InContext<Frames<B>>>,
+        body: Option<InContext<B>>,
         exchange: Option<Exchange>,
         size: SizeHint,
     }
@@ -26,13 +25,13 @@ impl<B: Body> ContextBody<B> {
         let size = body.size_hint();
         let ended = body.is_end_stream();
         exchange.responds(&mut parts, &size);
-        let frames = Frames { body }.in_context(exchange.context().clone());
+        let body = body.in_context(exchange.context().clone());
         let body = if ended {
-            drop(frames);
+            drop(body);
             exchange.end(End::Complete);
-            Self { frames: None, exchange: None, size }
+            Self { body: None, exchange: None, size }
         } else {
-            Self { frames: Some(frames), exchange: Some(exchange), size }
+            Self { body: Some(body), exchange: Some(exchange), size }
         };
         http::Response::from_parts(parts, body)
     }
@@ -43,7 +42,7 @@ impl<B: Body> ContextBody<B> {
         let size = SizeHint::with_exact(0);
         exchange.responds(&mut parts, &size);
         exchange.end(End::Complete);
-        http::Response::from_parts(parts, Self { frames: None, exchange: None, size })
+        http::Response::from_parts(parts, Self { body: None, exchange: None, size })
     }
 }
 
@@ -56,28 +55,16 @@ impl<B: Body> Body for ContextBody<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let mut this = self.project();
-        let Some(frames) = this.frames.as_mut().as_pin_mut() else { return Poll::Ready(None) };
-        let (frame, end) = match catch_panic(|| frames.poll_next(cx)) {
+        let Some(body) = this.body.as_mut().as_pin_mut() else { return Poll::Ready(None) };
+        let size = &mut *this.size;
+        let (frame, end) = match catch_panic(|| body.with(|body| next_of(body, cx, size))) {
             Ok(Poll::Pending) => return Poll::Pending,
-            Ok(Poll::Ready(None)) => (None, Some(End::Complete)),
-            Ok(Poll::Ready(Some(next))) => {
-                *this.size = next.size;
-                let end = match &next.frame {
-                    Ok(frame) => {
-                        if let (Some(data), Some(exchange)) = (frame.data_ref(), this.exchange.as_mut()) {
-                            exchange.sends(data.remaining());
-                        }
-                        (next.is_last || frame.is_trailers()).then_some(End::Complete)
-                    }
-                    Err(_) => Some(End::Failed),
-                };
-                (Some(next.frame), end)
-            }
+            Ok(Poll::Ready(next)) => next,
             Err(mut panic) => {
                 if let Some(exchange) = this.exchange.as_mut() {
                     exchange.panicked(&mut panic);
                 }
-                let _ = catch_panic(|| this.frames.set(None));
+                let _ = catch_panic(|| this.body.set(None));
                 if let Some(mut exchange) = this.exchange.take() {
                     exchange.end(End::Left);
                 }
@@ -85,8 +72,14 @@ impl<B: Body> Body for ContextBody<B> {
                 panic.resume()
             }
         };
+        if let Some(exchange) = this.exchange.as_mut()
+            && let Some(Ok(frame)) = &frame
+            && let Some(data) = frame.data_ref()
+        {
+            exchange.sends(data.remaining());
+        }
         if let Some(end) = end {
-            this.frames.set(None);
+            this.body.set(None);
             *this.size = SizeHint::with_exact(0);
             if let Some(mut exchange) = this.exchange.take() {
                 exchange.end(end);
@@ -96,7 +89,7 @@ impl<B: Body> Body for ContextBody<B> {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.frames.is_none()
+        self.body.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -110,27 +103,24 @@ impl<B> std::fmt::Debug for ContextBody<B> {
     }
 }
 
-pin_project! {
-    /// A body as a stream: what contexts know how to poll. What there is to know about the rest of the body comes
-    /// with each frame, for nobody else can look into it.
-    struct Frames<B> {
-        #[pin]
-        body: B,
+/// The body's next frame, and how it ends with it, if it does. Then it is dropped here, in its context.
+#[expect(clippy::type_complexity, reason = "what a body yields, and one thing more")]
+fn next_of<B: Body>(
+    mut this: Pin<&mut Option<B>>,
+    cx: &mut Context<'_>,
+    size: &mut SizeHint,
+) -> Poll<(Option<Result<Frame<B::Data>, B::Error>>, Option<End>)> {
+    let Some(mut body) = this.as_mut().as_pin_mut() else { return Poll::Ready((None, None)) };
+    let frame = ready!(body.as_mut().poll_frame(cx));
+    let end = match &frame {
+        None => Some(End::Complete),
+        Some(Ok(frame)) if frame.is_trailers() || body.is_end_stream() => Some(End::Complete),
+        Some(Ok(_)) => None,
+        Some(Err(_)) => Some(End::Failed),
+    };
+    match end {
+        Some(_) => this.set(None),
+        None => *size = body.size_hint(),
     }
-}
-
-struct Next<D, E> {
-    frame: Result<Frame<D>, E>,
-    is_last: bool,
-    size: SizeHint,
-}
-
-impl<B: Body> Stream for Frames<B> {
-    type Item = Next<B::Data, B::Error>;
-
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let mut body = self.project().body;
-        let frame = ready!(body.as_mut().poll_frame(cx));
-        Poll::Ready(frame.map(|frame| Next { frame, is_last: body.is_end_stream(), size: body.size_hint() }))
-    }
+    Poll::Ready((frame, end))
 }

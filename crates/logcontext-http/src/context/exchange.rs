@@ -55,8 +55,7 @@ pub(crate) enum End {
 impl Exchange {
     pub(crate) fn start<B>(request: &http::Request<B>, config: &Arc<Config>) -> Self {
         let context = request::context(request, config);
-        let label = label::of_matched(request.method(), request.extensions());
-        let labelled = label.is_some_and(|label| context.set_label(&label));
+        let labelled = label::set_matched(&context, request.method(), request.extensions());
         let path = request.uri().path();
         let connection = current_context();
         let info = request.extensions().get::<ConnectionInfo>();
@@ -135,7 +134,7 @@ impl Exchange {
         let end = if to_nobody && end == End::Complete { End::Left } else { end };
         if !self.labelled && self.context.label().is_none() {
             let method = self.context.request().map_or("", |request| request.method());
-            self.context.set_label(&label::label(method, label::UNMATCHED));
+            label::set(&self.context, method, label::UNMATCHED);
         }
         let ending = self.ending(end);
         access::log(&access::Facts {

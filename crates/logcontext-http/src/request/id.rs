@@ -35,7 +35,7 @@ pub(super) fn note_refused(name: &HeaderName, value: &HeaderValue) {
     tracing::info!(
         target: "logcontext::http",
         header = name.as_str(),
-        given = %Escaped::or_dash(Some(&given), '"'),
+        given = %Escaped::or_dash(Some(&given), b'"'),
         length = value.len(),
         "request id replaced: expected one, of at most 64 of A-Z a-z 0-9 . _ -",
     );

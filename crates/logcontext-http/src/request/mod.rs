@@ -4,9 +4,8 @@ mod id;
 mod trace;
 
 use std::borrow::Cow;
-use std::fmt::Write;
 
-use http::{Method, Version, header};
+use http::{Method, Uri, Version, header};
 use logcontext::{ContextKind, LogContext, Panic, Request, catch_panic, current_context};
 
 use crate::connection::ConnectionInfo;
@@ -41,74 +40,55 @@ pub fn set_user(user: impl Into<Box<str>>) -> bool {
 /// A context for this request, named after its method: `GET-17`.
 pub(crate) fn context<B>(request: &http::Request<B>, config: &Config) -> LogContext {
     let method = method(request.method());
-    let mut name = String::with_capacity(method.len() + 8);
-    let _ = write!(name, "{method}-{}", config.supervisor.next_request());
-    let mut refused = None;
-    let mut described = describe(request, method, config);
-    if let Some(header) = &config.request_id {
-        described = match id::received(request.headers(), header) {
-            Received::Id(id) => described.with(|request| request.id(id)),
-            // The name will do, but for methods that clients make up.
-            Received::Nothing if id::is_valid(&name) => described,
-            Received::Nothing => described.with(with_id_of_trace),
-            Received::Refused(value) => {
-                refused = Some((header, value));
-                if id::is_valid(&name) { described } else { described.with(with_id_of_trace) }
-            }
-        };
+    let mut number = itoa::Buffer::new();
+    let number = number.format(config.supervisor.next_request());
+    let mut name = String::with_capacity(method.len() + 1 + number.len());
+    name.push_str(&method);
+    name.push('-');
+    name.push_str(number);
+    // As an id: but for methods that clients make up.
+    let name_will_do = matches!(method, Cow::Borrowed(_)) || id::is_valid(&name);
+    let span = trace::span(request.headers(), config.traces);
+    let received =
+        config.request_id.as_ref().map_or(Received::Nothing, |name| id::received(request.headers(), name));
+    let id: Option<Box<str>> = match received {
+        Received::Id(id) => Some(id.into()),
+        _ if config.request_id.is_none() || name_will_do => None,
+        Received::Nothing | Received::Refused(_) => Some(span.trace_id().into()),
+    };
+    let (path, panic) = path(request.uri(), config);
+    let mut described = Request::new(method, cut(&path, PATH)).protocol(protocol(request.version()));
+    if let Some(connection) = request.extensions().get::<ConnectionInfo>() {
+        described = described.client(connection.client());
     }
-    let context =
-        config.supervisor.context(name).kind(ContextKind::Request).request(described.request).start();
-    if let Some((header, value)) = refused {
-        context.scope(|| id::note_refused(header, value));
+    if let Some(agent) = request.headers().get(header::USER_AGENT) {
+        described = described.user_agent(cut(&text(agent.as_bytes()), USER_AGENT));
     }
-    if let Some(mut panic) = described.panic {
+    if let Some(id) = id {
+        described = described.id(id);
+    }
+    let described = described.trace_context(span);
+    let context = config.supervisor.context(name).kind(ContextKind::Request).request(described).start();
+    if let (Received::Refused(value), Some(name)) = (received, &config.request_id) {
+        context.scope(|| id::note_refused(name, value));
+    }
+    if let Some(mut panic) = panic {
         context.scope(|| panic.report());
     }
     context
 }
 
-struct Described {
-    request: Request,
-    /// The hook that redacts the path panicked.
-    panic: Option<Panic>,
-}
-
-impl Described {
-    fn with(self, f: impl FnOnce(Request) -> Request) -> Self {
-        Self { request: f(self.request), panic: self.panic }
-    }
-}
-
-fn with_id_of_trace(request: Request) -> Request {
-    match request.trace().map(str::to_owned) {
-        Some(id) => request.id(id),
-        None => request,
-    }
-}
-
-fn describe<B>(request: &http::Request<B>, method: Cow<'static, str>, config: &Config) -> Described {
-    let uri = request.uri();
-    let redacted = match &config.redact {
+/// The path as it may be logged; with the panic of the hook that was to say so.
+fn path<'a>(uri: &'a Uri, config: &Config) -> (Cow<'a, str>, Option<Panic>) {
+    match &config.redact {
         // Without its query: that is where secrets are.
-        None => Ok(Cow::Borrowed(uri.path())),
-        Some(redact) => catch_panic(|| redact(uri.path(), uri.query())),
-    };
-    let (path, panic) = match redacted {
-        Ok(path) => (path, None),
-        // Nobody has said what of it may be shown.
-        Err(panic) => (Cow::Borrowed(""), Some(panic)),
-    };
-    let mut described = Request::new(method, cut(&path, PATH))
-        .protocol(protocol(request.version()))
-        .trace_context(trace::span(request.headers(), config.traces));
-    if let Some(connection) = request.extensions().get::<ConnectionInfo>() {
-        described = described.client(connection.client());
+        None => (Cow::Borrowed(uri.path()), None),
+        Some(redact) => match catch_panic(|| redact(uri.path(), uri.query())) {
+            Ok(path) => (path, None),
+            // Nobody has said what of it may be shown.
+            Err(panic) => (Cow::Borrowed(""), Some(panic)),
+        },
     }
-    if let Some(agent) = request.headers().get(header::USER_AGENT) {
-        described = described.user_agent(cut(&String::from_utf8_lossy(agent.as_bytes()), USER_AGENT));
-    }
-    Described { request: described, panic }
 }
 
 /// Nearly all are known, and need no memory of their own.
@@ -135,6 +115,11 @@ fn protocol(version: Version) -> &'static str {
         Version::HTTP_3 => "HTTP/3.0",
         _ => "HTTP",
     }
+}
+
+/// Nearly always it is text.
+fn text(bytes: &[u8]) -> Cow<'_, str> {
+    str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
 }
 
 /// At most so many bytes of it; where something is left out, that shows.

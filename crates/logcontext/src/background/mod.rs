@@ -129,12 +129,11 @@ fn context(
     starter: &LogContext,
     origin: &'static Location<'static>,
 ) -> (LogContext, Arc<str>) {
-    let index = supervisor.ledger().label(ContextKind::Background, name);
-    let label = supervisor.ledger().label_at(index);
+    let label = supervisor.ledger().labels.named(ContextKind::Background, name);
     let context = LogContext::builder(format!("{name}-{}", label.next_number()))
         .kind(ContextKind::Background)
         .supervisor(supervisor)
-        .label_index(index)
+        .label_index(label.index)
         .started_by(starter)
         .origin(origin)
         .start();

@@ -31,8 +31,11 @@ const LIMIT: u64 = 20_000;
 const SENTINEL_LIMIT: u64 = 5_000;
 /// No slice shorter than this is ever checked.
 const FLOOR: u64 = 1_000;
-/// So many syncs in a row without a deficit double the limits again.
-const CLEAN_SYNCS: u32 = 4_096;
+/// Deficits are summed over stretches of this much CPU; more than one part in [`DEFICIT`] of it halves the limits.
+const STRETCH: i64 = 1_000_000;
+const DEFICIT: i64 = 50;
+/// So many stretches in a row with less double them again.
+const CLEAN: u32 = 32;
 /// What a reading of the thread's clock is taken to cost before it has been measured.
 const READING: u64 = 400;
 
@@ -59,7 +62,10 @@ struct Thread {
     state: Cell<ThreadState>,
     limit: Cell<u64>,
     sentinel_limit: Cell<u64>,
-    clean_syncs: Cell<u32>,
+    /// CPU since the limits were last thought about, and what of it came too late: see [`Self::adapt`].
+    stretch: Cell<i64>,
+    deficits: Cell<i64>,
+    clean: Cell<u32>,
     /// What a reading of the thread's clock costs, in nanoseconds: the mean of late.
     reading: Cell<u64>,
     split: Split,
@@ -78,7 +84,9 @@ impl Thread {
             state: Cell::new(ThreadState::Untouched),
             limit: Cell::new(LIMIT),
             sentinel_limit: Cell::new(SENTINEL_LIMIT),
-            clean_syncs: Cell::new(0),
+            stretch: Cell::new(0),
+            deficits: Cell::new(0),
+            clean: Cell::new(0),
             reading: Cell::new(READING),
             split: Split::new(),
             excused: Cell::new(0),
@@ -308,7 +316,9 @@ impl Thread {
         took
     }
 
-    /// A deficit says that slices were too short to be checked and yet blocked: check shorter ones.
+    /// A deficit says that slices were too short to be checked and yet blocked: check shorter ones. What counts is
+    /// how much of it there is in a stretch of the thread's CPU. A single one may be the clock's own unrest, and
+    /// shorter limits would only see more of that.
     fn adapt(&self, rest: i64, ran: i64, slice: u64) {
         let deficit = if slice < self.limit.get() {
             // Only the interval ended here: this slice should have its ticks.
@@ -316,14 +326,23 @@ impl Thread {
         } else {
             -rest
         };
-        if deficit > (ran / 50).max(200) {
-            self.clean_syncs.set(0);
+        let deficits = self.deficits.get() + deficit.max(0);
+        let stretch = self.stretch.get() + ran;
+        if deficits <= STRETCH / DEFICIT && stretch < STRETCH {
+            self.deficits.set(deficits);
+            self.stretch.set(stretch);
+            return;
+        }
+        self.deficits.set(0);
+        self.stretch.set(0);
+        if deficits > STRETCH / DEFICIT {
+            self.clean.set(0);
             self.limit.set((self.limit.get() / 2).max(FLOOR));
             self.sentinel_limit.set((self.sentinel_limit.get() / 2).max(FLOOR));
         } else {
-            self.clean_syncs.set(self.clean_syncs.get() + 1);
-            if self.clean_syncs.get() >= CLEAN_SYNCS {
-                self.clean_syncs.set(0);
+            self.clean.set(self.clean.get() + 1);
+            if self.clean.get() >= CLEAN {
+                self.clean.set(0);
                 self.limit.set((self.limit.get() * 2).min(LIMIT));
                 self.sentinel_limit.set((self.sentinel_limit.get() * 2).min(SENTINEL_LIMIT));
             }
@@ -478,13 +497,13 @@ mod tests {
     }
 
     #[test]
-    fn thousands_of_clean_checks_raise_the_limits_again() {
+    fn clean_checks_raise_the_limits_again() {
         let _test = testing::start();
         let context = LogContext::new("poll");
         let _ = context.scope(|| burn(30_000));
         THREAD.with(|thread| thread.limit.set(FLOOR));
-        for _ in 0..2 * CLEAN_SYNCS {
-            context.scope(|| burn(1_500));
+        for _ in 0..3 * CLEAN * 100 {
+            context.scope(|| burn(10_000));
         }
         assert!(THREAD.with(|thread| thread.limit.get()) > FLOOR);
     }
