@@ -1,4 +1,5 @@
-//! The names of what caches count. Both kinds of cache share them, told apart by the label `cache`.
+//! How figures are named, and the names of what caches count: both kinds of cache share them, told apart by the label
+//! `cache`.
 
 use logcontext::source::{Figure, FigureKind};
 
@@ -11,16 +12,17 @@ pub(crate) const CAPACITY: Figure = gauge("cache_capacity", "Entries that the ca
 pub(crate) const EVICTIONS: Figure = counter("cache_evictions", "Entries that went, by cause.");
 pub(crate) const LOOKUPS: Figure = gauge("cache_lookups_in_flight", "Lookups that run now.");
 pub(crate) const OUTCOMES: Figure = counter("cache_lookups", "Lookups that ended, by outcome.");
-pub(crate) const LOOKUP_TIME: Figure = Figure {
-    name: "cache_lookup_seconds",
-    help: "Time that lookups took, from the question to the answer.",
-    kind: FigureKind::Histogram,
-};
+pub(crate) const LOOKUP_TIME: Figure =
+    histogram("cache_lookup_seconds", "Time that lookups took, from the question to the answer.");
 
-const fn counter(name: &'static str, help: &'static str) -> Figure {
+pub(crate) const fn counter(name: &'static str, help: &'static str) -> Figure {
     Figure { name, help, kind: FigureKind::Counter }
 }
 
-const fn gauge(name: &'static str, help: &'static str) -> Figure {
+pub(crate) const fn gauge(name: &'static str, help: &'static str) -> Figure {
     Figure { name, help, kind: FigureKind::Gauge }
+}
+
+pub(crate) const fn histogram(name: &'static str, help: &'static str) -> Figure {
+    Figure { name, help, kind: FigureKind::Histogram }
 }

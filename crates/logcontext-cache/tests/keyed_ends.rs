@@ -226,7 +226,7 @@ fn a_shutdown_waits_for_nobody_who_waits_for_ever() {
         assert!(poll_once(&mut waiter).is_pending());
         let running = test.supervisor().running();
         assert_eq!(running.len(), 1, "{running:?}");
-        assert_eq!(running[0].context.name(), "watch_keyed_waits-rooms");
+        assert_eq!(running[0].context.name(), "watch_keyed_waits-rooms-0");
         let shutdown = test.supervisor().shutdown(Duration::from_secs(10)).await;
         assert!(shutdown.aborted.is_empty(), "{shutdown:?}");
         // What is still under way takes its turns all the same.

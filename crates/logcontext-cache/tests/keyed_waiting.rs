@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use keyed_common::{Figures, at_once, context, on_both, paused, poll_once, until, waited};
 use logcontext::FutureExt;
+use logcontext::diagnostics::DiagnosticKind;
 use logcontext::testing::Record;
 use logcontext_cache::{KeyedRwLock, Linearizer};
 use tokio::time::{Instant, advance, sleep};
@@ -152,16 +153,19 @@ fn figures_tell_how_many_hold_and_wait_and_for_how_long() {
 }
 
 #[test]
-fn a_name_used_twice_gets_a_number_behind_it() {
+fn a_name_used_twice_is_numbered_and_raises_a_diagnostic() {
     let test = logcontext::testing::start();
     let first = Linearizer::<u64>::new("rooms");
     let second = Linearizer::<String>::new("rooms");
     let third = Linearizer::<u64>::new("rooms");
     let lock = KeyedRwLock::<u64>::new("rooms");
-    assert_eq!([first.name(), second.name(), third.name()], ["rooms", "rooms_2", "rooms_3"]);
+    assert_eq!([first.name(), second.name(), third.name()], ["rooms", "rooms-2", "rooms-3"]);
     assert_eq!(lock.name(), "rooms", "a lock is no linearizer");
     drop(second);
-    assert_eq!(Linearizer::<u64>::new("rooms").name(), "rooms_2", "free again");
+    assert_eq!(Linearizer::<u64>::new("rooms").name(), "rooms-2", "free again");
+    let reports = test.take(DiagnosticKind::NameUsedTwice);
+    assert_eq!(reports.len(), 3);
+    assert!(reports[0].origin.unwrap().file().ends_with("keyed_waiting.rs"));
     let other = logcontext::Supervisor::new("other");
     assert_eq!(Linearizer::<u64>::builder("rooms").supervisor(&other).build().name(), "rooms");
     drop((first, third, lock));

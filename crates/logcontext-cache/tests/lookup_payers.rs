@@ -110,7 +110,8 @@ fn the_lookup_is_a_part_of_its_payer_with_its_request_and_label() {
         run(runtime, async {
             let cache = CachedLookup::builder("profiles").build(|_: u32| async {
                 let context = current_context();
-                Ok::<_, ()>((context.kind(), context.parent().name().to_owned(), context.label()))
+                let label = context.label().map(str::to_owned);
+                Ok::<_, ()>((context.kind(), context.parent().name().to_owned(), label))
             });
             let request = LogContext::builder("GET-1").label("GET /").start();
             let found = cache.get(1).in_context(request).await.unwrap();
@@ -373,7 +374,7 @@ fn the_books_are_in_order_after_lookups_of_all_sorts() {
                     CachedLookup::builder("profiles").charge_to(charge_to).build(|key: u32| async move {
                         burn(BURST / 4);
                         tokio::task::yield_now().await;
-                        if key % 3 == 0 { Err("no") } else { Ok(key) }
+                        if key.is_multiple_of(3) { Err("no") } else { Ok(key) }
                     });
                 let asking: Vec<_> = (0..40)
                     .map(|n| {

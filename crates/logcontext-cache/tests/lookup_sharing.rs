@@ -236,7 +236,7 @@ fn errors_are_kept_where_that_is_asked_for_and_for_as_long() {
 #[test]
 fn a_panic_is_an_error_to_all_logged_once_in_the_payers_context_and_not_kept() {
     on_both(|runtime, test| {
-        let context = run(runtime, async {
+        run(runtime, async {
             let gate = Arc::new(Semaphore::new(0));
             let (wait, calls) = (Arc::clone(&gate), AtomicUsize::new(0));
             let cache = CachedLookup::builder("profiles").error_expiry(Duration::from_secs(60)).build(
@@ -262,7 +262,6 @@ fn a_panic_is_an_error_to_all_logged_once_in_the_payers_context_and_not_kept() {
             gate.add_permits(1);
             assert_eq!(*cache.get(7).await.unwrap(), "alice");
         });
-        let () = context;
         let errors = test.records_at(Level::ERROR);
         assert_eq!(errors.len(), 1, "{errors:?}");
         assert!(errors[0].message.contains("out of luck"));
@@ -412,17 +411,17 @@ fn a_lookup_whose_runtime_ends_is_begun_again_by_those_who_wait_elsewhere() {
         let asked = desk.next().await;
         (going, asked)
     });
-    let staying = second.block_on(async {
-        let staying = spawn(&b, ask(cache.clone(), 7));
+    let mut staying = None;
+    second.block_on(async {
+        staying = Some(spawn(&b, ask(cache.clone(), 7)));
         settle().await;
-        staying
     });
     drop(first);
     assert!(going.1.answer.is_closed());
     let answer = second.block_on(async {
         let asked = desk.next().await;
         asked.answer.send(Ok("again".to_owned())).unwrap();
-        outcome(staying).await
+        outcome(staying.expect("asked above")).await
     });
     assert_eq!((&**answer.0.unwrap(), &*answer.1), ("again", "GET-1"));
     drop((going, second, cache, desk, a, b));

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,7 +35,8 @@ pub struct Linearizer<K: QueueKey>(Arc<Keyed<K>>);
 
 impl<K: QueueKey> Linearizer<K> {
     /// One at once per key, in the current context's supervisor. The name is for logs and metrics; if another
-    /// linearizer of the supervisor has it, this one gets a number behind it.
+    /// linearizer of the supervisor has it, this one is numbered, and a diagnostic is raised.
+    #[track_caller]
     pub fn new(name: impl Into<Box<str>>) -> Self {
         Self::builder(name).build()
     }
@@ -146,8 +148,9 @@ impl<K: QueueKey> LinearizerBuilder<K> {
 
     /// Makes it. It is listed among the supervisor's [sources](Supervisor::sources) until its last handle, turn and
     /// waiter is gone.
+    #[track_caller]
     pub fn build(self) -> Linearizer<K> {
-        Linearizer(Keyed::new(self.settings))
+        Linearizer(Keyed::new(self.settings, Location::caller()))
     }
 }
 

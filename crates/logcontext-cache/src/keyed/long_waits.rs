@@ -1,12 +1,13 @@
 //! Waits that are too long, on the log.
 
 use std::fmt::Debug;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::shard::Overdue;
+use crate::sync::lock;
 
 /// So many lines a minute and queue: a key that is stuck holds up thousands.
 const LINES: u32 = 10;
@@ -24,7 +25,7 @@ struct Window {
 
 impl LongWaits {
     pub(super) fn long_wait<K: Debug>(&self, name: &str, kind: &'static str, overdue: &Overdue<K>) {
-        let pass = self.0.lock().unwrap_or_else(PoisonError::into_inner).pass(Instant::now());
+        let pass = lock(&self.0).pass(Instant::now());
         let Some(suppressed) = pass else { return };
         tracing::warn!(
             target: "logcontext::cache",

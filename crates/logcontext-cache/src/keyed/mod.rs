@@ -2,13 +2,11 @@
 
 mod access;
 mod figures;
-
 mod linearizer;
 mod listing;
 mod long_waits;
 mod places;
 mod queued;
-mod register;
 mod running;
 mod rwlock;
 mod shard;

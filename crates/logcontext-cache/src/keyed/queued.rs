@@ -98,6 +98,6 @@ impl<K: QueueKey, G> Drop for Queued<K, G> {
 impl<K: QueueKey, G> fmt::Debug for Queued<K, G> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut out = f.debug_struct("Queued");
-        out.field("name", &self.keyed.name).field("access", &self.access).finish_non_exhaustive()
+        out.field("name", &&*self.keyed.name).field("access", &self.access).finish_non_exhaustive()
     }
 }

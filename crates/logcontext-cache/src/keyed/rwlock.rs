@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,7 +37,8 @@ pub struct KeyedRwLock<K: QueueKey>(Arc<Keyed<K>>);
 
 impl<K: QueueKey> KeyedRwLock<K> {
     /// One in the current context's supervisor. The name is for logs and metrics; if another lock of the supervisor has
-    /// it, this one gets a number behind it.
+    /// it, this one is numbered, and a diagnostic is raised.
+    #[track_caller]
     pub fn new(name: impl Into<Box<str>>) -> Self {
         Self::builder(name).build()
     }
@@ -140,8 +142,9 @@ impl<K: QueueKey> KeyedRwLockBuilder<K> {
 
     /// Makes it. It is listed among the supervisor's [sources](Supervisor::sources) until its last handle, guard and
     /// waiter is gone.
+    #[track_caller]
     pub fn build(self) -> KeyedRwLock<K> {
-        KeyedRwLock(Keyed::new(self.settings))
+        KeyedRwLock(Keyed::new(self.settings, Location::caller()))
     }
 }
 

@@ -2,12 +2,15 @@
 
 use std::fmt::{self, Debug};
 use std::hash::Hash;
+use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use logcontext::{FutureExt, LogContext, Supervisor, current_context};
+use logcontext::source::Source;
+use logcontext::{ClaimedName, FutureExt, LogContext, Supervisor, current_context};
 
+use super::KEYED_WAIT;
 use super::access::Access;
 use super::figures::Figures;
 use super::listing::{Holder, Waiter, list};
@@ -15,7 +18,7 @@ use super::long_waits::LongWaits;
 use super::places::{Places, SeatAt};
 use super::shard::{Overdue, Waited};
 use super::watch::Watch;
-use super::{KEYED_WAIT, register};
+use crate::clock::nanos;
 
 /// What something can be queued by: a room, a user, a file. Every type is one that has these traits.
 ///
@@ -41,8 +44,10 @@ impl Settings {
 }
 
 pub(super) struct Keyed<K> {
-    pub(super) name: Box<str>,
+    pub(super) name: ClaimedName,
     pub(super) kind: &'static str,
+    /// The line that made it.
+    pub(super) origin: &'static Location<'static>,
     pub(super) supervisor: Supervisor,
     pub(super) places: Places<K>,
     pub(super) figures: Figures,
@@ -51,20 +56,22 @@ pub(super) struct Keyed<K> {
 }
 
 impl<K: QueueKey> Keyed<K> {
-    pub(super) fn new(settings: Settings) -> Arc<Self> {
+    pub(super) fn new(settings: Settings, origin: &'static Location<'static>) -> Arc<Self> {
         let supervisor = settings.supervisor.unwrap_or_else(Supervisor::current);
         // Some for each processor, so that two rarely meet in one.
         let shards = std::thread::available_parallelism().map_or(4, usize::from).saturating_mul(4);
         let this = Arc::new(Self {
-            name: register::free_name(&supervisor, settings.kind, &settings.name),
+            name: supervisor.claim_name(settings.kind, &settings.name, origin),
             kind: settings.kind,
+            origin,
             supervisor,
             places: Places::new(shards.min(256), settings.capacity, settings.slow_wait),
             figures: Figures::default(),
             log: LongWaits::default(),
             watch: Watch::default(),
         });
-        register::register(&this);
+        let source: Arc<dyn Source> = Arc::clone(&this) as _;
+        this.supervisor.register(&source);
         this
     }
 
@@ -81,8 +88,7 @@ impl<K: QueueKey> Keyed<K> {
 
     /// A wait is over: whoever has waited is charged the time, and told if it was long.
     pub(super) fn waited(&self, context: &LogContext, over: Waited<K>) {
-        let nanos = u64::try_from(over.waited.as_nanos()).unwrap_or(u64::MAX);
-        context.add(&KEYED_WAIT, nanos);
+        context.add(&KEYED_WAIT, nanos(over.waited));
         self.figures.waits.observe(over.waited);
         if over.gave_up {
             self.figures.gave_up.fetch_add(1, Relaxed);
@@ -108,7 +114,7 @@ impl<K: QueueKey> Keyed<K> {
     pub(super) fn fmt(&self, kind: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (keys, holding, waiting, _) = self.places.counts();
         let mut out = f.debug_struct(kind);
-        out.field("name", &self.name).field("keys_in_use", &keys);
+        out.field("name", &&*self.name).field("keys_in_use", &keys);
         out.field("holding", &holding).field("waiting", &waiting).finish_non_exhaustive()
     }
 
@@ -146,7 +152,7 @@ impl<K: QueueKey> Held<K> {
 
     pub(super) fn fmt(&self, kind: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut out = f.debug_struct(kind);
-        out.field("name", &self.keyed.name).field("waited", &self.waited).finish_non_exhaustive()
+        out.field("name", &&*self.keyed.name).field("waited", &self.waited).finish_non_exhaustive()
     }
 }
 

@@ -5,16 +5,13 @@
 
 use std::sync::{Arc, Weak};
 
-use logcontext::{ContextKind, Supervisor};
+use logcontext::{Supervisor, background};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use super::running::Running;
 use super::shared::{Keyed, QueueKey};
-
-/// What its contexts are totalled by.
-const LABEL: &str = "watch_keyed_waits";
 
 #[derive(Debug)]
 pub(super) struct Watch {
@@ -48,14 +45,9 @@ pub(super) fn start<K: QueueKey>(keyed: &Arc<Keyed<K>>) {
         return;
     }
     let watching = Watching(Arc::clone(&watch.running));
-    let context = keyed
-        .supervisor
-        .context(format!("{LABEL}-{}", keyed.name))
-        .kind(ContextKind::Background)
-        .label(LABEL)
-        .start();
+    let name = format!("watch_keyed_waits-{}", &*keyed.name);
     let run = run(Arc::downgrade(keyed), Arc::clone(&watch.gone), keyed.supervisor.clone(), watching);
-    drop(context.run_in_background(run));
+    drop(background::run_from(&keyed.supervisor, &name, keyed.origin, run));
 }
 
 async fn run<K: QueueKey>(

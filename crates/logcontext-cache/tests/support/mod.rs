@@ -154,7 +154,7 @@ impl<T: Send + 'static> Desk<T> {
             let tell = tell.clone();
             Box::pin(async move {
                 let (answer, answered) = oneshot::channel();
-                tell.send(Asked { key, context: here(), answer }).ok().expect("the test listens");
+                tell.send(Asked { key, context: here(), answer }).map_err(drop).expect("the test listens");
                 answered.await.expect("the test answers")
             })
         }
