@@ -90,7 +90,8 @@ where
         match self.inner.hit(&key) {
             Some(Answer::Found(value)) => Ok(value),
             Some(answer) => answer.into_result()?.ok_or(LookupError::Absent),
-            None => self.look_up(key).await?.ok_or(LookupError::Absent),
+            // Apart, so that the future of a hit is small: it is moved about.
+            None => Box::pin(self.look_up(key)).await?.ok_or(LookupError::Absent),
         }
     }
 
@@ -101,7 +102,7 @@ where
     pub async fn find(&self, key: K) -> Result<Option<Arc<V>>, LookupError<E>> {
         match self.inner.hit(&key) {
             Some(answer) => answer.into_result(),
-            None => self.look_up(key).await,
+            None => Box::pin(self.look_up(key)).await,
         }
     }
 
