@@ -1,6 +1,9 @@
-//! Locks that a panic elsewhere does not take out of service.
+//! Locks and flags of which the order matters. The tests of interleavings put loom's in their place.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+pub(crate) use std::sync::atomic::AtomicBool;
+pub(crate) use std::sync::{Mutex, MutexGuard};
+
+use std::sync::PoisonError;
 
 /// What is behind our locks is whole between any two statements, so a poisoned lock is just a lock.
 pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -15,17 +15,10 @@ mod shard;
 #[path = "../src/keyed/slab.rs"]
 mod slab;
 
-mod sync {
-    pub(super) use loom::sync::atomic::AtomicBool;
-    pub(super) use loom::sync::{Mutex, MutexGuard};
+#[path = "interleavings/sync.rs"]
+mod sync;
 
-    pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-        mutex.lock().unwrap()
-    }
-}
-
-use std::sync::Arc as StdArc;
-use std::task::{Wake, Waker};
+use std::task::Waker;
 use std::time::Duration;
 
 use access::Access;
@@ -35,6 +28,7 @@ use loom::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use loom::thread;
 use places::{Places, SeatAt};
 use running::Running;
+use sync::{model, waker};
 use tokio::time::Instant;
 
 type Queue = Places<u8>;
@@ -42,18 +36,6 @@ type Queue = Places<u8>;
 /// One shard: everybody meets.
 fn queue(capacity: u32) -> Arc<Queue> {
     Arc::new(Places::new(1, capacity, Duration::MAX))
-}
-
-struct Unpark(thread::Thread);
-
-impl Wake for Unpark {
-    fn wake(self: StdArc<Self>) {
-        self.0.unpark();
-    }
-}
-
-fn waker() -> Waker {
-    Waker::from(StdArc::new(Unpark(thread::current())))
 }
 
 fn come(queue: &Queue, access: Access) -> (SeatAt, bool) {
@@ -79,12 +61,6 @@ fn take(queue: &Queue, access: Access) -> SeatAt {
 fn assert_empty(queue: &Queue) {
     let (keys, holding, waiting, _) = queue.counts();
     assert_eq!((keys, holding, waiting), (0, 0, 0));
-}
-
-fn model(f: impl Fn() + Sync + Send + 'static) {
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(3);
-    builder.check(f);
 }
 
 #[test]

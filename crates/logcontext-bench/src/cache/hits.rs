@@ -39,12 +39,12 @@ pub(crate) fn run(report: &mut Report, effort: Effort) {
             500,
             [
                 &mut |n| each(n, a, |key| key),
-                &mut |n| each(n, b, |key| ready(caches.plain.get(key))),
-                &mut |n| each(n, c, |key| ready(caches.expiring.get(key))),
+                &mut |n| in_a_task(each_awaited(n, b, async |key| caches.plain.get(key).await)),
+                &mut |n| in_a_task(each_awaited(n, c, async |key| caches.expiring.get(key).await)),
                 &mut |n| each(n, d, |key| caches.entries.get(&key)),
                 &mut |n| each(n, e, |key| caches.renewed.get(&key)),
                 &mut |n| each(n, f, |key| caches.quick.get(&key)),
-                &mut |n| each(n, g, |key| ready(caches.moka.get(&key))),
+                &mut |n| in_a_task(each_awaited(n, g, async |key| caches.moka.get(&key).await)),
             ],
         )
     });
@@ -57,7 +57,7 @@ pub(crate) fn run(report: &mut Report, effort: Effort) {
     report.figure("quick_cache_hit_ns", less_loop(quick));
     report.figure("moka_hit_ns", less_loop(moka));
 
-    let hit = |key| drop(black_box(ready(caches.plain.get(key))));
+    let hit = |key| drop(black_box(in_a_task(async { caches.plain.get(key).await })));
     report.figure("hit_two_threads_over_one", scaling(effort, &hit));
     let hit = |key| drop(black_box(caches.quick.get(&key)));
     report.figure("quick_cache_two_threads_over_one", scaling(effort, &hit));
@@ -103,14 +103,25 @@ impl Caches {
 
 fn each<T>(n: u32, next: &mut u64, mut f: impl FnMut(u64) -> T) {
     for _ in 0..n {
-        // Not in order, and no division.
-        *next = next.wrapping_add(379) & 0x3ff;
-        black_box(f((*next).min(KEYS - 1)));
+        black_box(f(step(next)));
     }
 }
 
+/// The same as a task does it: hit after hit, in one future.
+async fn each_awaited<T>(n: u32, next: &mut u64, f: impl AsyncFn(u64) -> T) {
+    for _ in 0..n {
+        black_box(f(step(next)).await);
+    }
+}
+
+/// The next key: not in order, and without a division.
+fn step(next: &mut u64) -> u64 {
+    *next = next.wrapping_add(379) & 0x3ff;
+    (*next).min(KEYS - 1)
+}
+
 /// The output of a future that does not wait.
-fn ready<F: Future>(future: F) -> F::Output {
+fn in_a_task<F: Future>(future: F) -> F::Output {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,
         Poll::Pending => unreachable!("it is in the cache"),

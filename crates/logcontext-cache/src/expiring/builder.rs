@@ -2,8 +2,8 @@
 
 use std::hash::Hash;
 use std::panic::Location;
-use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use logcontext::Supervisor;
@@ -17,6 +17,7 @@ use super::shared::Shared;
 use super::{ExpiringCache, Handle, reaper};
 use crate::clock::Clock;
 use crate::store::store;
+use crate::sync::{AtomicBool, Mutex};
 
 /// A cache that expires, in the making: see [`ExpiringCache::builder`].
 #[derive(Clone, Debug)]

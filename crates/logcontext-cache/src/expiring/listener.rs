@@ -1,11 +1,10 @@
 //! Who is told of what has gone.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
 
 use logcontext::catch_panic;
 
-use crate::sync::lock;
+use crate::sync::{Mutex, lock};
 
 /// Why an entry has gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -45,7 +44,7 @@ pub(super) struct Told<K, V> {
 
 impl<K, V> Told<K, V> {
     pub(super) fn new(listener: Listener<K, V>) -> Self {
-        Self { listener, untold: Mutex::default() }
+        Self { listener, untold: Mutex::new(VecDeque::new()) }
     }
 
     pub(super) fn add(&self, key: K, value: V, cause: EvictionCause) {

@@ -34,12 +34,13 @@ where
     shared.is_reaped.load(SeqCst)
 }
 
-struct Reaper<K, V>
+/// That there is somebody who reaps, until it is dropped.
+pub(super) struct Reaper<K, V>
 where
     K: Eq + Hash + Clone + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
 {
-    shared: Arc<Shared<K, V>>,
+    pub(super) shared: Arc<Shared<K, V>>,
 }
 
 impl<K, V> Drop for Reaper<K, V>

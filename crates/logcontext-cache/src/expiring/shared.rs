@@ -3,11 +3,11 @@
 use std::borrow::Borrow;
 use std::hash::Hash;
 use std::panic::Location;
+use std::sync::Arc;
 use std::sync::atomic::{
-    AtomicBool, AtomicU64,
+    AtomicU64,
     Ordering::{Relaxed, SeqCst},
 };
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use logcontext::{ClaimedName, ContextKind, Supervisor};
@@ -21,7 +21,7 @@ use super::reaper;
 use super::schedule::{Record, Schedule};
 use crate::clock::{Clock, NEVER, nanos};
 use crate::store::{Evicted, Store};
-use crate::sync::lock;
+use crate::sync::{AtomicBool, Mutex, lock};
 
 pub(super) struct Shared<K, V> {
     pub(super) name: ClaimedName,

@@ -1,13 +1,12 @@
 //! Waits that are too long, on the log.
 
 use std::fmt::Debug;
-use std::sync::Mutex;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::shard::Overdue;
-use crate::sync::lock;
+use crate::sync::{Mutex, lock};
 
 /// So many lines a minute and queue: a key that is stuck holds up thousands.
 const LINES: u32 = 10;

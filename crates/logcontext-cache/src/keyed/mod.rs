@@ -12,7 +12,6 @@ mod rwlock;
 mod shard;
 mod shared;
 mod slab;
-mod sync;
 mod watch;
 
 use logcontext::Counter;

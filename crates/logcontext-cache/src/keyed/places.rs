@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::access::Access;
 use super::shard::{After, Overdue, Seat, Shard, Waited};
-use super::sync::{Mutex, lock};
+use crate::sync::{Mutex, MutexGuard, lock};
 
 pub(super) struct Places<K> {
     shards: Box<[OwnLine<Mutex<Shard<K>>>]>,
@@ -136,7 +136,7 @@ impl<K> Places<K> {
     }
 
     #[inline]
-    fn shard(&self, seat: SeatAt) -> super::sync::MutexGuard<'_, Shard<K>> {
+    fn shard(&self, seat: SeatAt) -> MutexGuard<'_, Shard<K>> {
         lock(&self.shards[seat.shard as usize].0)
     }
 }

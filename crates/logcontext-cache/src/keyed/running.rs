@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering::SeqCst;
 
-use super::sync::AtomicBool;
+use crate::sync::AtomicBool;
 
 #[derive(Debug)]
 pub(super) struct Running(AtomicBool);

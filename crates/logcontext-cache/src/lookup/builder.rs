@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::hash::Hash;
 use std::panic::Location;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use logcontext::Supervisor;
@@ -17,6 +17,7 @@ use super::figures::Figures;
 use super::inner::Inner;
 use crate::clock::Clock;
 use crate::store::store;
+use crate::sync::Mutex;
 
 /// A cache of lookups in the making: see [`CachedLookup::builder`].
 #[derive(Clone, Debug)]
@@ -161,7 +162,7 @@ impl LookupBuilder {
             clock: Clock::new(),
             figures: Figures::new(),
             store: store(self.capacity),
-            flights: Mutex::default(),
+            flights: Mutex::new(HashMap::default()),
             supervisor,
         });
         let source: Arc<dyn Source> = Arc::clone(&inner) as _;

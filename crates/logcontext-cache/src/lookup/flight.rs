@@ -3,14 +3,14 @@
 //! A flight has a lock of its own. Where the lock of the list of flights is taken as well, it is taken first.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::task::{Poll, Waker};
 
 use logcontext::{Background, Ending, LogContext};
 
 use super::charge::{Books, Payer};
 use super::entry::Outcome;
-use crate::sync::lock;
+use crate::sync::{Mutex, lock};
 
 pub(super) struct Flight<K, V, E> {
     /// What is looked up.

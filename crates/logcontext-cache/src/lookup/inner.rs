@@ -2,7 +2,7 @@
 
 use std::borrow::Borrow;
 use std::hash::Hash;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use logcontext::{ClaimedName, Ending, LogContext, Supervisor};
@@ -17,7 +17,7 @@ use super::figures::Figures;
 use super::flight::{Flight, Left};
 use crate::clock::{Clock, NEVER};
 use crate::store::{Evicted, Store};
-use crate::sync::lock;
+use crate::sync::{Mutex, lock};
 
 pub(super) struct Inner<K, V, E> {
     pub(super) name: ClaimedName,

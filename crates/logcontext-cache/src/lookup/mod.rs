@@ -7,6 +7,7 @@ mod entry;
 mod error;
 mod figures;
 mod flight;
+mod get;
 mod inner;
 mod wait;
 
@@ -25,6 +26,7 @@ pub use error::LookupError;
 
 use entry::Answer;
 use flight::Flight;
+use get::{Find, Get};
 use inner::{Found, Inner};
 use wait::Wait;
 
@@ -86,24 +88,21 @@ where
     /// # Errors
     /// [`LookupError`]: what the lookup failed with, for all who waited for it; [`Absent`](LookupError::Absent) where a
     /// lookup of many has found nothing for the key.
-    pub async fn get(&self, key: K) -> Result<Arc<V>, LookupError<E>> {
-        match self.inner.hit(&key) {
-            Some(Answer::Found(value)) => Ok(value),
-            Some(answer) => answer.into_result()?.ok_or(LookupError::Absent),
-            // Apart, so that the future of a hit is small: it is moved about.
-            None => Box::pin(self.look_up(key)).await?.ok_or(LookupError::Absent),
-        }
+    #[inline]
+    pub fn get(&self, key: K) -> impl Future<Output = Result<Arc<V>, LookupError<E>>> + Send + Unpin {
+        Get(Find::new(self, key))
     }
 
     /// The same where a lookup of many may have found nothing for the key: that is `None`.
     ///
     /// # Errors
     /// [`LookupError`], but never [`Absent`](LookupError::Absent).
-    pub async fn find(&self, key: K) -> Result<Option<Arc<V>>, LookupError<E>> {
-        match self.inner.hit(&key) {
-            Some(answer) => answer.into_result(),
-            None => Box::pin(self.look_up(key)).await,
-        }
+    #[inline]
+    pub fn find(
+        &self,
+        key: K,
+    ) -> impl Future<Output = Result<Option<Arc<V>>, LookupError<E>>> + Send + Unpin {
+        Find::new(self, key)
     }
 
     /// The values for these keys; what is absent is not in the map. Those that are neither known nor being looked up go
