@@ -24,7 +24,8 @@ pub use keyed::{
 };
 pub use lookup::{CachedLookup, ChargeTo, LookupBuilder, LookupError};
 
-/// The guide's examples on queues are tests.
+/// The guide's examples are tests.
 #[cfg(doctest)]
+#[doc = include_str!("../../../docs/guide/sharing.md")]
 #[doc = include_str!("../../../docs/guide/keyed.md")]
-pub struct KeyedGuide;
+pub struct Guide;
