@@ -4,6 +4,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+/// When something expires that is stored now; `None` if never, as it has no expiry or too long a one.
+pub(crate) fn expires_in(expiry: Option<Duration>) -> Option<Instant> {
+    Instant::now().checked_add(expiry?)
+}
+
 /// Never: what has no expiry.
 pub(crate) const NEVER: u64 = u64::MAX;
 

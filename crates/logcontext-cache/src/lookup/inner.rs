@@ -1,13 +1,14 @@
 //! What the handles of one cache share: the entries, the flights, and how the two agree.
 
 use std::borrow::Borrow;
+use std::collections::HashMap;
 use std::hash::Hash;
+use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
 use logcontext::{ClaimedName, Ending, LogContext, Supervisor};
-use std::collections::HashMap;
-use std::panic::Location;
+use tokio::time::Instant;
 
 use super::charge::Books;
 use super::driver::Lookup;
@@ -15,7 +16,7 @@ use super::entry::{Answer, Entry, Outcome};
 use super::error::LookupError;
 use super::figures::Figures;
 use super::flight::{Flight, Left};
-use crate::clock::{Clock, NEVER};
+use crate::clock::expires_in;
 use crate::store::{Evicted, Store};
 use crate::sync::{Mutex, lock};
 
@@ -28,7 +29,6 @@ pub(super) struct Inner<K, V, E> {
     pub(super) error_expiry: Option<Duration>,
     pub(super) land_unattended: bool,
     pub(super) lookup: Lookup<K, V, E>,
-    pub(super) clock: Clock,
     pub(super) books: Books,
     pub(super) figures: Figures,
     pub(super) store: Store<K, Entry<V, E>>,
@@ -59,7 +59,7 @@ where
         Q: Eq + Hash + ?Sized,
     {
         let entry = self.store.get(key)?;
-        if self.has_expired(entry.expires) {
+        if Self::has_expired(entry.expires) {
             self.forget_expired(key);
             return None;
         }
@@ -73,12 +73,12 @@ where
         K: Borrow<Q>,
         Q: Eq + Hash + ?Sized,
     {
-        self.store.peek(key).filter(|entry| !self.has_expired(entry.expires)).map(|entry| entry.answer)
+        self.store.peek(key).filter(|entry| !Self::has_expired(entry.expires)).map(|entry| entry.answer)
     }
 
     #[inline]
-    fn has_expired(&self, expires: u64) -> bool {
-        expires != NEVER && expires <= self.clock.now()
+    fn has_expired(expires: Option<Instant>) -> bool {
+        expires.is_some_and(|expires| expires <= Instant::now())
     }
 
     #[cold]
@@ -87,7 +87,7 @@ where
         K: Borrow<Q>,
         Q: Eq + Hash + ?Sized,
     {
-        if self.store.remove_if(key, |entry| self.has_expired(entry.expires)).is_some() {
+        if self.store.remove_if(key, |entry| Self::has_expired(entry.expires)).is_some() {
             self.figures.expired(1);
         }
     }
@@ -173,7 +173,6 @@ where
     /// A lookup has ended: what it has found is kept for those keys that it was still to answer for, and told to those
     /// who waited.
     pub(super) fn land(&self, flight: &Arc<Flight<K, V, E>>, outcome: Outcome<K, V, E>, ending: Ending) {
-        let now = self.clock.now();
         let mut evicted = Evicted::default();
         let mut replaced = Vec::new();
         let mut flights = lock(&self.flights);
@@ -186,10 +185,10 @@ where
             let Some(answer) = outcome.answer(&key) else { continue };
             let expires = match &answer {
                 Answer::Failed(_) => match self.error_expiry {
-                    Some(expiry) => Clock::after(now, Some(expiry)),
+                    Some(expiry) => expires_in(Some(expiry)),
                     None => continue,
                 },
-                Answer::Found(_) | Answer::Absent => Clock::after(now, self.expiry),
+                Answer::Found(_) | Answer::Absent => expires_in(self.expiry),
             };
             // What expired meanwhile, most likely; dropped outside of the lock.
             replaced.extend(self.store.peek(&key));
@@ -203,7 +202,7 @@ where
     }
 
     pub(super) fn insert(&self, key: K, answer: Answer<V, E>) {
-        let expires = Clock::after(self.clock.now(), self.expiry);
+        let expires = expires_in(self.expiry);
         let mut evicted = Evicted::default();
         let mut flights = lock(&self.flights);
         // What is looked up now is older than this.

@@ -22,7 +22,6 @@ use std::task::Poll;
 use logcontext::{Ending, Supervisor};
 use loom::thread;
 
-use super::clock::Clock;
 use super::store::store;
 use super::sync::{Mutex, lock, model, waker};
 use charge::{Books, ChargeTo};
@@ -47,7 +46,6 @@ fn cache() -> Arc<Cache> {
         error_expiry: None,
         land_unattended: false,
         lookup: Lookup::One(Box::new(|_| unreachable!("the test lands by itself"))),
-        clock: Clock::new(),
         figures: figures::Figures::new(),
         store: store(16),
         flights: Mutex::new(HashMap::default()),
