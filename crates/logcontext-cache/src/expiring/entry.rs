@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use crate::clock::NEVER;
-
 pub(super) struct Entry<V> {
     pub(super) value: V,
     pub(super) deadline: Deadline,
@@ -62,10 +60,10 @@ impl Deadline {
         }
     }
 
-    /// Can it expire at all?
+    /// Does reading put it off?
     #[inline]
-    pub(super) fn is_never(&self) -> bool {
-        matches!(self, Self::Fixed(NEVER))
+    pub(super) fn is_renewed(&self) -> bool {
+        matches!(self, Self::Renewed(..))
     }
 
     /// Puts it off, if reading does that.

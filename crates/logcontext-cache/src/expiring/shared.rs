@@ -70,20 +70,19 @@ where
             self.figures.missed();
             return None;
         };
-        if !entry.deadline.is_never() {
-            let now = self.clock.now();
-            if entry.deadline.at() <= now {
-                self.figures.missed();
-                return None;
-            }
-            entry.deadline.read(now);
+        if self.clock.has_passed(entry.deadline.at()) {
+            self.figures.missed();
+            return None;
+        }
+        if entry.deadline.is_renewed() {
+            entry.deadline.read(self.clock.now());
         }
         self.figures.hits.add_one();
         Some(entry.value)
     }
 
     pub(super) fn is_live(&self, entry: &Entry<V>) -> bool {
-        entry.deadline.is_never() || entry.deadline.at() > self.clock.now()
+        !self.clock.has_passed(entry.deadline.at())
     }
 
     pub(super) fn insert(self: &Arc<Self>, key: K, value: V, expiry: Option<Duration>) {

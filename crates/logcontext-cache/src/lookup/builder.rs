@@ -15,6 +15,7 @@ use super::charge::{Books, ChargeTo};
 use super::driver::Lookup;
 use super::figures::Figures;
 use super::inner::Inner;
+use crate::clock::Clock;
 use crate::store::store;
 use crate::sync::Mutex;
 
@@ -158,6 +159,7 @@ impl LookupBuilder {
             error_expiry: self.error_expiry,
             land_unattended: self.finish_unattended,
             lookup,
+            clock: Clock::new(),
             figures: Figures::new(),
             store: store(self.capacity),
             flights: Mutex::new(HashMap::default()),

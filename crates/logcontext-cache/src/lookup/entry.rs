@@ -4,8 +4,6 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
 
-use tokio::time::Instant;
-
 use super::error::LookupError;
 
 /// The answer for a key.
@@ -18,8 +16,8 @@ pub(super) enum Answer<V, E> {
 
 pub(super) struct Entry<V, E> {
     pub(super) answer: Answer<V, E>,
-    /// `None` if never. Not by a cache's own clock: at a hit, there is no time to convert it.
-    pub(super) expires: Option<Instant>,
+    /// By the cache's clock.
+    pub(super) expires: u64,
 }
 
 /// What a lookup has found, for all who waited.

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use logcontext::{ClaimedName, Ending, LogContext, Supervisor};
-use tokio::time::Instant;
 
 use super::charge::Books;
 use super::driver::Lookup;
@@ -16,7 +15,7 @@ use super::entry::{Answer, Entry, Outcome};
 use super::error::LookupError;
 use super::figures::Figures;
 use super::flight::{Flight, Left};
-use crate::clock::expires_in;
+use crate::clock::Clock;
 use crate::store::{Evicted, Store};
 use crate::sync::{Mutex, lock};
 
@@ -29,6 +28,7 @@ pub(super) struct Inner<K, V, E> {
     pub(super) error_expiry: Option<Duration>,
     pub(super) land_unattended: bool,
     pub(super) lookup: Lookup<K, V, E>,
+    pub(super) clock: Clock,
     pub(super) books: Books,
     pub(super) figures: Figures,
     pub(super) store: Store<K, Entry<V, E>>,
@@ -59,7 +59,7 @@ where
         Q: Eq + Hash + ?Sized,
     {
         let entry = self.store.get(key)?;
-        if Self::has_expired(entry.expires) {
+        if self.clock.has_passed(entry.expires) {
             self.forget_expired(key);
             return None;
         }
@@ -73,12 +73,7 @@ where
         K: Borrow<Q>,
         Q: Eq + Hash + ?Sized,
     {
-        self.store.peek(key).filter(|entry| !Self::has_expired(entry.expires)).map(|entry| entry.answer)
-    }
-
-    #[inline]
-    fn has_expired(expires: Option<Instant>) -> bool {
-        expires.is_some_and(|expires| expires <= Instant::now())
+        self.store.peek(key).filter(|entry| !self.clock.has_passed(entry.expires)).map(|entry| entry.answer)
     }
 
     #[cold]
@@ -87,7 +82,7 @@ where
         K: Borrow<Q>,
         Q: Eq + Hash + ?Sized,
     {
-        if self.store.remove_if(key, |entry| Self::has_expired(entry.expires)).is_some() {
+        if self.store.remove_if(key, |entry| self.clock.has_passed(entry.expires)).is_some() {
             self.figures.expired(1);
         }
     }
@@ -173,6 +168,7 @@ where
     /// A lookup has ended: what it has found is kept for those keys that it was still to answer for, and told to those
     /// who waited.
     pub(super) fn land(&self, flight: &Arc<Flight<K, V, E>>, outcome: Outcome<K, V, E>, ending: Ending) {
+        let now = self.clock.now();
         let mut evicted = Evicted::default();
         let mut replaced = Vec::new();
         let mut flights = lock(&self.flights);
@@ -185,10 +181,10 @@ where
             let Some(answer) = outcome.answer(&key) else { continue };
             let expires = match &answer {
                 Answer::Failed(_) => match self.error_expiry {
-                    Some(expiry) => expires_in(Some(expiry)),
+                    Some(expiry) => Clock::after(now, Some(expiry)),
                     None => continue,
                 },
-                Answer::Found(_) | Answer::Absent => expires_in(self.expiry),
+                Answer::Found(_) | Answer::Absent => Clock::after(now, self.expiry),
             };
             // What expired meanwhile, most likely; dropped outside of the lock.
             replaced.extend(self.store.peek(&key));
@@ -202,7 +198,7 @@ where
     }
 
     pub(super) fn insert(&self, key: K, answer: Answer<V, E>) {
-        let expires = expires_in(self.expiry);
+        let expires = Clock::after(self.clock.now(), self.expiry);
         let mut evicted = Evicted::default();
         let mut flights = lock(&self.flights);
         // What is looked up now is older than this.

@@ -22,6 +22,7 @@ use std::task::Poll;
 use logcontext::{Ending, Supervisor};
 use loom::thread;
 
+use super::clock::Clock;
 use super::store::store;
 use super::sync::{Mutex, lock, model, waker};
 use charge::{Books, ChargeTo};
@@ -46,6 +47,7 @@ fn cache() -> Arc<Cache> {
         error_expiry: None,
         land_unattended: false,
         lookup: Lookup::One(Box::new(|_| unreachable!("the test lands by itself"))),
+        clock: Clock::new(),
         figures: figures::Figures::new(),
         store: store(16),
         flights: Mutex::new(HashMap::default()),
