@@ -113,6 +113,10 @@ impl Store {
         if let Some(known) = self.news.last_known.get(user) {
             return Ok(Some(known));
         }
+        self.stored(user).await
+    }
+
+    async fn stored(&self, user: &UserId) -> Result<Option<Presence>, Error> {
         let row = self.database.query_optional("get_presence", GET, (user.as_str(),)).await?;
         row.as_ref().map(row::presence).transpose()
     }
@@ -124,7 +128,7 @@ impl Store {
     pub async fn follow(&self, user: &UserId) -> Result<Option<Following>, Error> {
         // First of all, so that no change is missed meanwhile.
         let mut following = self.news.followers.follow(user);
-        let presence = self.presence(user).await?;
+        let presence = self.stored(user).await?;
         Ok(presence.map(|presence| {
             following.start(&presence);
             following
