@@ -42,20 +42,35 @@ impl fmt::Debug for DatabaseUrl {
 }
 
 /// The text with `***` for what may be the password of a URL in it: between the first `:` after `://` and the last
-/// `@` before the next space or quote, or after `password=`. Rather too much than too little.
+/// `@` before the next space or quote, and all values of parameters but those that are known to be none, for what
+/// somebody has mistyped may be the password. Rather too much than too little.
 pub fn without_passwords(text: &str) -> Cow<'_, str> {
-    if !text.contains("://") && !text.contains(PARAMETER) {
+    if !text.contains("://") && !text.contains('?') && !text.contains(PARAMETER) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len());
     for word in text.split_inclusive(is_end) {
         let hidden = without_userinfo(word);
-        out.push_str(&without_parameter(&hidden));
+        out.push_str(&without_parameters(&hidden));
     }
     Cow::Owned(out)
 }
 
 const PARAMETER: &str = "password=";
+/// Parameters with values that are no secrets.
+const SHOWN: [&str; 11] = [
+    "mode",
+    "cache",
+    "immutable",
+    "vfs",
+    "sslmode",
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "user",
+    "application_name",
+];
 const HIDDEN: &str = "***";
 
 fn is_end(char: char) -> bool {
@@ -71,10 +86,24 @@ fn without_userinfo(word: &str) -> Cow<'_, str> {
     }
 }
 
-fn without_parameter(word: &str) -> Cow<'_, str> {
-    let Some((before, value)) = word.split_once(PARAMETER) else { return Cow::Borrowed(word) };
-    let rest = value.find(|char| char == '&' || is_end(char)).map_or("", |end| &value[end..]);
-    Cow::Owned(format!("{before}{PARAMETER}{HIDDEN}{rest}"))
+fn without_parameters(word: &str) -> Cow<'_, str> {
+    let at = word.find('?').map(|at| at + 1).or_else(|| word.find(PARAMETER));
+    let Some(at) = at else { return Cow::Borrowed(word) };
+    let (before, parameters) = word.split_at(at);
+    let mut out = before.to_owned();
+    for parameter in parameters.split_inclusive(['&', '?']) {
+        match parameter.split_once('=') {
+            Some((key, value)) if !SHOWN.contains(&key) => {
+                let rest = value.find(|char| matches!(char, '&' | '?') || is_end(char));
+                out.push_str(key);
+                out.push('=');
+                out.push_str(HIDDEN);
+                out.push_str(rest.map_or("", |end| &value[end..]));
+            }
+            _ => out.push_str(parameter),
+        }
+    }
+    Cow::Owned(out)
 }
 
 #[cfg(test)]
@@ -88,8 +117,17 @@ mod tests {
             ("postgres://bob:a@b:c/d@db:5432/presence", "postgres://bob:***@db:5432/presence"),
             (
                 "postgres://bob@db/presence?password=hunter2&x=1",
-                "postgres://bob@db/presence?password=***&x=1",
+                "postgres://bob@db/presence?password=***&x=***",
             ),
+            (
+                "postgres://bob@db/presence?sslmode=require&pasword=hunter2",
+                "postgres://bob@db/presence?sslmode=require&pasword=***",
+            ),
+            (
+                "postgres://bob@db/presence?Password=hunter2?mode=1",
+                "postgres://bob@db/presence?Password=***?mode=1",
+            ),
+            ("password=hunter2", "password=***"),
             ("postgres://bob@db/presence", "postgres://bob@db/presence"),
             ("sqlite:presence.db?mode=rwc", "sqlite:presence.db?mode=rwc"),
         ] {

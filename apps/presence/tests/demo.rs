@@ -40,8 +40,10 @@ fn the_demo_shows_its_tables_and_its_books() {
         "PUT /presence/{user} ",
         "GET /presence/{user}/stream ",
         "POST /demo/burn ",
-        // Others are rare: on a slow machine there may be none.
+        "POST /demo/block ",
+        "GET /demo/panic ",
         "POST /demo/notify ",
+        "notify_nobody ",
         "GET /presence/{user}/history ",
         "txns",
         "in txns",

@@ -12,10 +12,25 @@ pub(crate) fn process_nanos() -> u64 {
 ///
 /// What it costs to wake another thread depends on where that happens to run: more than what is to be measured.
 pub(crate) fn share_one_processor() -> bool {
+    run_on_the_last(None)
+}
+
+/// The same for another process of this machine, by its id.
+pub(crate) fn shares_that_processor(process: i32) -> bool {
+    run_on_the_last(Some(process))
+}
+
+fn run_on_the_last(process: Option<i32>) -> bool {
     #[cfg(target_os = "linux")]
     {
+        use rustix::process::Pid;
         use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
+        let process = match process.map(Pid::from_raw) {
+            Some(None) => return false,
+            Some(process) => process,
+            None => None,
+        };
         let Ok(may) = sched_getaffinity(None) else { return false };
         // The last one: the first is the one that most others are on.
         let Some(last) = (0..CpuSet::MAX_CPU).rev().find(|&processor| may.is_set(processor)) else {
@@ -23,10 +38,13 @@ pub(crate) fn share_one_processor() -> bool {
         };
         let mut one = CpuSet::new();
         one.set(last);
-        sched_setaffinity(None, &one).is_ok()
+        sched_setaffinity(process, &one).is_ok()
     }
     #[cfg(not(target_os = "linux"))]
-    false
+    {
+        let _ = process;
+        false
+    }
 }
 
 #[cfg(test)]

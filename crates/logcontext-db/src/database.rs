@@ -15,8 +15,9 @@ use crate::backend::Address;
 #[cfg(feature = "postgres")]
 use crate::connection::Canceller;
 use crate::connection::{OpenConnections, Opener, Role};
-use crate::interaction::{Interaction, Tally, Transactions};
+use crate::interaction::{Interaction, Sums, Transactions};
 use crate::pool::Pool;
+use crate::settings::Settings;
 use crate::{Backend, DatabaseBuilder, Error, Parameters, Row, Txn, Waiting, plain};
 use crate::{interaction, migrations, pool};
 
@@ -164,7 +165,7 @@ impl Database {
         Ok(database)
     }
 
-    fn watch_idle(&self, settings: &crate::settings::Settings) {
+    fn watch_idle(&self, settings: &Settings) {
         if self.0.writers.is_private() {
             // Closing it would be the end of what is in memory.
             return;
@@ -369,8 +370,13 @@ impl Database {
         }
     }
 
-    pub(crate) fn tally(&self, name: &'static str, context: &LogContext) -> Tally {
-        self.0.transactions.tally(name, context, self.0.writers.settings.slow_transaction)
+    /// The sums of the transactions of this name.
+    pub(crate) fn sums(&self, name: &'static str) -> &Arc<Sums> {
+        self.0.transactions.sums(name)
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.0.writers.settings
     }
 }
 

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::Backend;
+use sqlx::error::ErrorKind;
+
 use crate::settings::Settings;
+use crate::{Backend, keys};
 
 /// Why the database did not do it.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +41,7 @@ pub enum Error {
         limit: Option<Duration>,
     },
     /// No connection could be opened within the acquire timeout.
-    #[error("cannot connect to the database `{database}` ({tries} tries)")]
+    #[error("cannot connect to the database `{database}` ({tries} {}): {}", if *tries == 1 { "try" } else { "tries" }, reason(source))]
     Connect {
         /// The name of the database.
         database: Arc<str>,
@@ -76,6 +78,36 @@ pub enum Error {
         /// What is wrong with it, if the driver says.
         source: Option<sqlx::Error>,
     },
+    /// The address has a parameter that means nothing to the driver.
+    #[error("the address of the {backend} database has {}, which is not known; expected no others than {}", Key(key), keys::known(*backend))]
+    UnknownParameter {
+        /// The kind of database.
+        backend: Backend,
+        /// The name of the parameter, unless it may be a part of a password.
+        key: Option<String>,
+    },
+    /// A transaction that was started in the closure of another one, on the same pool, would have waited for the
+    /// connection that the other one holds: until the acquire timeout, for the other one waits for it. On SQLite that
+    /// is any that writes inside of one that writes. What belongs together goes into one transaction, with its
+    /// [`Txn`](crate::Txn); what does not, before or after it.
+    #[error(
+        "`{inner}` inside of the interaction `{outer}` would wait for a connection of pool `{pool}` that only \
+         `{outer}` can give back"
+    )]
+    Nested {
+        /// The name of the pool.
+        pool: Arc<str>,
+        /// The name of the transaction that waits for the other one.
+        outer: &'static str,
+        /// The name of the other one.
+        inner: &'static str,
+    },
+    /// The database was in memory, and its only connection was lost, and all data with it.
+    #[error("the database `{database}` was in memory, and was lost with its only connection")]
+    MemoryLost {
+        /// The name of the database.
+        database: Arc<str>,
+    },
     /// A migration failed; nothing of it was kept.
     #[error("the migrations of the database `{database}` failed: {what}")]
     Migration {
@@ -92,6 +124,28 @@ pub enum Error {
         /// What it is.
         found: Backend,
     },
+}
+
+/// Why there is no connection, in as few words as the driver has for it.
+fn reason(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Io(error) => error.to_string(),
+        sqlx::Error::Database(error) => error.message().to_owned(),
+        error => error.to_string(),
+    }
+}
+
+struct Key<'a>(&'a Option<String>);
+
+impl std::fmt::Display for Key<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Some(key) => write!(f, "the parameter `{key}`"),
+            None => f.write_str(
+                "a parameter (not named here, as it may be a part of the password, where `?` is written `%3F`)",
+            ),
+        }
+    }
 }
 
 struct Limit(Option<Duration>);
@@ -131,10 +185,132 @@ impl Error {
 
     /// Does it say that a value must be unique and is not? What services most often look for.
     pub fn is_unique_violation(&self) -> bool {
-        self.driver()
-            .and_then(sqlx::Error::as_database_error)
-            .is_some_and(|error| error.is_unique_violation())
+        self.kind() == Some(ErrorKind::UniqueViolation)
     }
+
+    /// Does it say that a row is referred to, or refers to one, that is not there?
+    pub fn is_foreign_key_violation(&self) -> bool {
+        self.kind() == Some(ErrorKind::ForeignKeyViolation)
+    }
+
+    /// Does it say that what was to be stored breaks a rule of the schema: unique, foreign key, not null, check,
+    /// exclusion? Another try would break it again: for a client that is a conflict or a bad request.
+    ///
+    /// ```
+    /// # #[cfg(feature = "sqlite")]
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), logcontext_db::Error> {
+    /// # let context = logcontext::LogContext::new("example");
+    /// # logcontext::FutureExt::in_context(async {
+    /// # let db = logcontext_db::Database::open("sqlite::memory:").await?;
+    /// db.execute("create", "CREATE TABLE users (name TEXT UNIQUE, age INTEGER CHECK (age > 0))", ()).await?;
+    /// let error = db.execute("add", "INSERT INTO users VALUES ($1, $2)", ("alice", 0)).await.unwrap_err();
+    /// assert!(error.is_constraint_violation() && !error.is_unique_violation());
+    /// assert!(!error.is_unavailable());
+    /// # Ok::<(), logcontext_db::Error>(()) }, context).await }
+    /// # #[cfg(not(feature = "sqlite"))] fn main() {}
+    /// ```
+    pub fn is_constraint_violation(&self) -> bool {
+        // Of PostgreSQL's codes the whole class: integrity constraint violation.
+        self.code_is(|code| code == SQLITE_CONSTRAINT, |code| code.starts_with("23"))
+    }
+
+    /// Was another transaction in the way, at each try: a serialization failure, a deadlock, SQLite busy? It may go
+    /// through the next time.
+    #[doc(alias = "serialization failure")]
+    #[doc(alias = "deadlock")]
+    #[doc(alias = "busy")]
+    pub fn is_conflict(&self) -> bool {
+        let Some(error) = self.driver() else { return false };
+        let backend = error.as_database_error().and_then(backend_of);
+        backend.is_some_and(|backend| Class::of(error, backend) == Class::Conflict)
+    }
+
+    /// Has a limit of time ended it: the acquire timeout, or the statement timeout?
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, Self::AcquireTimeout { .. } | Self::StatementTimeout { .. })
+    }
+
+    /// Is it the database that was not there or had no time or room, and nothing wrong with what it was asked? What an
+    /// HTTP service answers 503 for: no connection in time, too many who wait, closed, cannot connect, connection lost,
+    /// [others in the way](Self::is_conflict), a lock that somebody else has, no memory, no disk. Not a statement that
+    /// takes too long: that may be its own fault, see [`is_timeout`](Self::is_timeout).
+    ///
+    /// ```
+    /// use logcontext_db::Error;
+    ///
+    /// fn status(error: &Error) -> u16 {
+    ///     match error {
+    ///         error if error.is_unique_violation() => 409,
+    ///         error if error.is_constraint_violation() => 400,
+    ///         error if error.is_unavailable() => 503,
+    ///         error if error.is_timeout() => 504,
+    ///         _ => 500,
+    ///     }
+    /// }
+    /// assert_eq!(status(&Error::QueueFull { pool: "all".into(), limit: 10 }), 503);
+    /// assert_eq!(status(&Error::StatementTimeout { limit: None }), 504);
+    /// assert_eq!(status(&Error::Over), 500);
+    /// ```
+    pub fn is_unavailable(&self) -> bool {
+        let is_gone = matches!(
+            self,
+            Self::AcquireTimeout { .. }
+                | Self::QueueFull { .. }
+                | Self::Closed { .. }
+                | Self::Connect { .. }
+                | Self::ConnectionLost(_)
+        );
+        is_gone || self.is_conflict() || self.is_exhausted()
+    }
+
+    fn is_exhausted(&self) -> bool {
+        self.code_is(
+            |code| code == SQLITE_NOMEM || code == SQLITE_FULL,
+            |code| {
+                // Insufficient resources; a lock that is not waited for, or not any longer.
+                code.starts_with("53") || code == "55P03"
+            },
+        )
+    }
+
+    /// What the database says, by its own code.
+    fn code_is(&self, sqlite: impl FnOnce(i32) -> bool, postgres: impl FnOnce(&str) -> bool) -> bool {
+        let Some(error) = self.driver().and_then(sqlx::Error::as_database_error) else { return false };
+        let code = error.code().unwrap_or_default();
+        match backend_of(error) {
+            Some(Backend::Sqlite) => sqlite(sqlite_code(&code)),
+            Some(Backend::Postgres) => postgres(&code),
+            None => false,
+        }
+    }
+
+    fn kind(&self) -> Option<ErrorKind> {
+        Some(self.driver()?.as_database_error()?.kind())
+    }
+}
+
+/// Whose error it is.
+fn backend_of(error: &(dyn sqlx::error::DatabaseError + 'static)) -> Option<Backend> {
+    #[cfg(feature = "sqlite")]
+    if error.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some() {
+        return Some(Backend::Sqlite);
+    }
+    #[cfg(feature = "postgres")]
+    if error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().is_some() {
+        return Some(Backend::Postgres);
+    }
+    let _ = error;
+    None
+}
+
+const SQLITE_NOMEM: i32 = 7;
+const SQLITE_FULL: i32 = 13;
+/// For all that breaks a rule of the schema.
+const SQLITE_CONSTRAINT: i32 = 19;
+
+/// What kind it is: extended codes say more in their upper bits.
+fn sqlite_code(code: &str) -> i32 {
+    code.parse::<i32>().unwrap_or_default() & 0xff
 }
 
 /// What an error of the driver means for the connection, and for who would try again.
@@ -168,8 +344,7 @@ impl Class {
     }
 
     fn of_sqlite(code: &str) -> Self {
-        // Extended codes say more in their upper bits.
-        match code.parse::<i32>().unwrap_or_default() & 0xff {
+        match sqlite_code(code) {
             5 | 6 => Self::Conflict,
             9 => Self::Cancelled,
             _ => Self::Other,

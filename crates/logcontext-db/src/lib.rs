@@ -36,6 +36,7 @@ mod database;
 mod error;
 mod follower;
 mod interaction;
+mod keys;
 mod migrations;
 mod native;
 mod plain;

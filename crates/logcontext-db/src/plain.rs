@@ -1,13 +1,14 @@
 //! Statements that are a transaction of their own.
 
 use std::panic::Location;
+use std::sync::Arc;
+use std::time::Instant;
 
-use logcontext::LogContext;
 use sqlx::SqlStr;
 
 use crate::database::payer;
 use crate::error::ours;
-use crate::interaction::{Outcome, Tally};
+use crate::interaction::{Outcome, Sums, Tally, look_around};
 use crate::pool::{Held, Pool};
 use crate::value::Arguments;
 use crate::{Backend, DB_ROWS_FETCHED, Database, Error, Parameters, Row};
@@ -19,18 +20,21 @@ pub(crate) async fn query(
     parameters: impl Parameters,
     origin: &'static Location<'static>,
 ) -> Result<Vec<Row>, Error> {
-    let arguments = arguments(database, parameters)?;
-    let mut plain = Plain::new(database, name, origin);
-    let mut held = plain.acquire(database.pool(true)).await?;
-    let again = plain.spare(&held, &arguments);
+    let (arguments, spare) = Spare::of(database.backend(), parameters)?;
+    let pool = database.pool(true);
+    let mut tally = tally(database, pool, name, origin);
+    let mut held = acquire(pool, &mut tally).await?;
+    let again = spare.is_any() && !held.is_new();
     let mut result = fetch_all(&mut held, sql.clone(), arguments).await;
-    if let (true, Some(arguments)) = (held.is_broken(), again) {
-        held = plain.acquire_another(held, database.pool(true)).await?;
+    if again && held.is_broken() {
+        let arguments = spare.arguments(database.backend())?;
+        held = acquire_another(held, pool, &mut tally).await?;
         result = fetch_all(&mut held, sql, arguments).await;
     }
-    let rows = plain.end(held, result)?;
-    plain.context.add(&DB_ROWS_FETCHED, rows.len() as u64);
-    Ok(rows)
+    if let Ok(rows) = &result {
+        tally.context().add(&DB_ROWS_FETCHED, rows.len() as u64);
+    }
+    end(pool, held, tally, result)
 }
 
 async fn fetch_all(held: &mut Held, sql: SqlStr, arguments: Arguments) -> Result<Vec<Row>, sqlx::Error> {
@@ -47,20 +51,21 @@ pub(crate) async fn query_optional(
     parameters: impl Parameters,
     origin: &'static Location<'static>,
 ) -> Result<Option<Row>, Error> {
-    let arguments = arguments(database, parameters)?;
-    let mut plain = Plain::new(database, name, origin);
-    let mut held = plain.acquire(database.pool(true)).await?;
-    let again = plain.spare(&held, &arguments);
+    let (arguments, spare) = Spare::of(database.backend(), parameters)?;
+    let pool = database.pool(true);
+    let mut tally = tally(database, pool, name, origin);
+    let mut held = acquire(pool, &mut tally).await?;
+    let again = spare.is_any() && !held.is_new();
     let mut result = fetch_optional(&mut held, sql.clone(), arguments).await;
-    if let (true, Some(arguments)) = (held.is_broken(), again) {
-        held = plain.acquire_another(held, database.pool(true)).await?;
+    if again && held.is_broken() {
+        let arguments = spare.arguments(database.backend())?;
+        held = acquire_another(held, pool, &mut tally).await?;
         result = fetch_optional(&mut held, sql, arguments).await;
     }
-    let row = plain.end(held, result)?;
-    if row.is_some() {
-        plain.context.add(&DB_ROWS_FETCHED, 1);
+    if let Ok(Some(_)) = &result {
+        tally.context().add(&DB_ROWS_FETCHED, 1);
     }
-    Ok(row)
+    end(pool, held, tally, result)
 }
 
 async fn fetch_optional(
@@ -81,15 +86,16 @@ pub(crate) async fn execute(
     parameters: impl Parameters,
     origin: &'static Location<'static>,
 ) -> Result<u64, Error> {
-    let arguments = arguments(database, parameters)?;
-    let mut plain = Plain::new(database, name, origin);
-    let mut held = plain.acquire(database.pool(false)).await?;
+    let arguments = Arguments::of(database.backend(), parameters).map_err(Error::Database)?;
+    let pool = database.pool(false);
+    let mut tally = tally(database, pool, name, origin);
+    let mut held = acquire(pool, &mut tally).await?;
     // Nobody could tell, afterwards, whether a connection was lost before the statement or with it.
     while !held.is_new() && !held.is_alive().await {
-        held = plain.acquire_another(held, database.pool(false)).await?;
+        held = acquire_another(held, pool, &mut tally).await?;
     }
     let result = change(&mut held, sql, arguments).await;
-    plain.end(held, result)
+    end(pool, held, tally, result)
 }
 
 async fn change(held: &mut Held, sql: SqlStr, arguments: Arguments) -> Result<u64, sqlx::Error> {
@@ -99,53 +105,81 @@ async fn change(held: &mut Held, sql: SqlStr, arguments: Arguments) -> Result<u6
     result
 }
 
-fn arguments(database: &Database, parameters: impl Parameters) -> Result<Arguments, Error> {
-    Arguments::of(database.backend(), parameters).map_err(Error::Database)
+/// Where the connection may turn out to have died while it was idle: what the arguments can be made of once more.
+enum Spare<P> {
+    None,
+    Parameters(P),
+    /// Of parameters that can be bound but once.
+    Arguments(Arguments),
 }
 
-/// One statement, from getting a connection to giving it back.
-struct Plain {
-    context: LogContext,
-    tally: Option<Tally>,
+impl<P: Parameters> Spare<P> {
+    /// The arguments, and that.
+    fn of(backend: Backend, parameters: P) -> Result<(Arguments, Self), Error> {
+        let bound = match backend {
+            Backend::Sqlite => Arguments::of(backend, parameters).map(|arguments| (arguments, Self::None)),
+            Backend::Postgres => match Arguments::of_ref(backend, &parameters) {
+                Ok(Some(arguments)) => Ok((arguments, Self::Parameters(parameters))),
+                Ok(None) => Arguments::of(backend, parameters)
+                    .map(|arguments| (arguments.clone(), Self::Arguments(arguments))),
+                Err(error) => Err(error),
+            },
+        };
+        bound.map_err(Error::Database)
+    }
+
+    fn is_any(&self) -> bool {
+        !matches!(self, Self::None)
+    }
+
+    fn arguments(self, backend: Backend) -> Result<Arguments, Error> {
+        match self {
+            Self::None => Arguments::of(backend, ()),
+            Self::Parameters(parameters) => Arguments::of(backend, parameters),
+            Self::Arguments(arguments) => Ok(arguments),
+        }
+        .map_err(Error::Database)
+    }
 }
 
-impl Plain {
-    fn new(database: &Database, name: &'static str, origin: &'static Location<'static>) -> Self {
-        let context = payer(name, origin);
-        let tally = Some(database.tally(name, &context));
-        Self { context, tally }
-    }
+fn tally<'a>(
+    database: &'a Database,
+    pool: &Pool,
+    name: &'static str,
+    origin: &'static Location<'static>,
+) -> Tally<&'a Sums> {
+    let context = payer(name, origin);
+    look_around(pool, &context, name, origin);
+    Tally::new(name, context, database.sums(name), database.settings().slow_transaction)
+}
 
-    async fn acquire(&mut self, pool: &std::sync::Arc<Pool>) -> Result<Held, Error> {
-        let name = self.tally.as_ref().map_or("", Tally::name);
-        let held = pool.acquire(&self.context, name).await?;
-        if let Some(tally) = &mut self.tally {
-            tally.begins();
-        }
-        Ok(held)
-    }
+async fn acquire(pool: &Arc<Pool>, tally: &mut Tally<&Sums>) -> Result<Held, Error> {
+    let held = match pool.acquire_at_once(tally.context()) {
+        Some(held) => held,
+        None => pool.acquire(tally.context(), tally.name()).await?,
+    };
+    tally.begins(held.since());
+    Ok(held)
+}
 
-    /// Instead of one that turned out to be dead: as if that had not been there.
-    async fn acquire_another(&mut self, dead: Held, pool: &std::sync::Arc<Pool>) -> Result<Held, Error> {
-        if let Some(tally) = &mut self.tally {
-            tally.forgets();
-        }
-        // Its place is needed for the next one.
-        dead.settle().await;
-        self.acquire(pool).await
-    }
+/// Instead of one that turned out to be dead: as if that had not been there.
+async fn acquire_another(dead: Held, pool: &Arc<Pool>, tally: &mut Tally<&Sums>) -> Result<Held, Error> {
+    tally.forgets();
+    // Its place is needed for the next one.
+    dead.settle().await;
+    acquire(pool, tally).await
+}
 
-    /// The arguments once more, where the connection may turn out to have died while it was idle.
-    fn spare(&self, held: &Held, arguments: &Arguments) -> Option<Arguments> {
-        (held.backend() == Backend::Postgres && !held.is_new()).then(|| arguments.clone())
-    }
-
-    fn end<T>(&mut self, held: Held, result: Result<T, sqlx::Error>) -> Result<T, Error> {
-        let (backend, pool) = (held.backend(), std::sync::Arc::clone(held.pool()));
-        held.release();
-        if let Some(tally) = self.tally.take() {
-            tally.conclude(if result.is_ok() { Outcome::Committed } else { Outcome::Failed });
-        }
-        result.map_err(|error| ours(error, backend, &pool.settings))
-    }
+fn end<T>(
+    pool: &Pool,
+    held: Held,
+    mut tally: Tally<&Sums>,
+    result: Result<T, sqlx::Error>,
+) -> Result<T, Error> {
+    let backend = held.backend();
+    let now = Instant::now();
+    held.release_at(now);
+    tally.ends_at(now);
+    tally.conclude(if result.is_ok() { Outcome::Committed } else { Outcome::Failed });
+    result.map_err(|error| ours(error, backend, &pool.settings))
 }

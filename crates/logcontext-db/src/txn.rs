@@ -1,6 +1,7 @@
 //! [`Txn`]: what the closure of an interaction works with.
 
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 
 use logcontext::current_context;
@@ -26,7 +27,10 @@ use crate::{Backend, DB_ROWS_FETCHED, Error, Native, Parameters, Row};
 /// The transaction is begun and ended by the library: `BEGIN`, `COMMIT` and `ROLLBACK` are no statements for it.
 ///
 /// The closure should not wait for another transaction on the same database: where all connections are in the hands of
-/// those who wait for one more, nobody goes on before the acquire timeout. On SQLite one that writes is enough.
+/// those who wait for one more, nobody goes on before the acquire timeout. One that does raises a diagnostic
+/// ([`TransactionInside`](logcontext::diagnostics::DiagnosticKind::TransactionInside)); one that would wait for itself,
+/// on SQLite any that writes inside of one that writes, is told [`Error::Nested`] at once. Only what the closure's own
+/// future does is seen, and not what it starts in another task and waits for.
 pub struct Txn {
     seat: Arc<Seat>,
     name: &'static str,
@@ -125,19 +129,29 @@ impl Txn {
     /// # #[cfg(not(feature = "sqlite"))] fn main() {}
     /// ```
     ///
+    /// All of the batch is read before the first statement runs, so it may borrow from whatever it likes.
+    ///
     /// # Errors
-    /// The first of the database's; those before it have taken effect, if the transaction does.
-    pub async fn execute_batch<P: Parameters>(
+    /// The first of the database's; those before it have taken effect, if the transaction does. If one of the
+    /// parameters cannot be put into the database's terms, no statement runs.
+    pub fn execute_batch<P: Parameters>(
         &mut self,
         sql: impl SqlSafeStr,
         batch: impl IntoIterator<Item = P>,
-    ) -> Result<u64, Error> {
+    ) -> impl Future<Output = Result<u64, Error>> {
+        // Not inside of the future: that would be as little `Send` as the iterator.
+        let arguments = |parameters| Arguments::of(self.backend, parameters).map_err(Error::Database);
+        let batch = batch.into_iter().map(arguments).collect::<Result<Vec<_>, _>>();
         let sql = sql.into_sql_str();
-        let mut changed = 0;
-        for parameters in batch {
-            changed += self.execute(sql.clone(), parameters).await?;
+        async move {
+            let mut changed = 0;
+            for arguments in batch? {
+                let mut lease = self.seat.lease()?;
+                let result = lease.connection().execute(sql.clone(), arguments).await;
+                changed += lease.done(result)?;
+            }
+            Ok(changed)
         }
-        Ok(changed)
     }
 
     /// Runs any number of statements without parameters, separated by semicolons.

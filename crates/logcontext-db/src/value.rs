@@ -22,19 +22,38 @@ pub(crate) enum Inner {
 
 impl Arguments {
     pub(crate) fn of<P: Parameters>(backend: Backend, parameters: P) -> Result<Self, sqlx::Error> {
-        let mut arguments = Self(match backend {
+        let mut arguments = Self::none(backend);
+        parameters.bind(&mut arguments).map_err(sqlx::Error::Encode)?;
+        arguments.checked()
+    }
+
+    /// The same, where the parameters may be needed again.
+    pub(crate) fn of_ref<P: Parameters>(
+        backend: Backend,
+        parameters: &P,
+    ) -> Result<Option<Self>, sqlx::Error> {
+        let mut arguments = Self::none(backend);
+        let Some(bound) = parameters.bind_ref(&mut arguments) else { return Ok(None) };
+        bound.map_err(sqlx::Error::Encode)?;
+        arguments.checked().map(Some)
+    }
+
+    fn none(backend: Backend) -> Self {
+        Self(match backend {
             #[cfg(feature = "sqlite")]
             Backend::Sqlite => Inner::Sqlite(sqlx::sqlite::SqliteArguments::default()),
             #[cfg(feature = "postgres")]
             Backend::Postgres => Inner::Postgres(sqlx::postgres::PgArguments::default()),
             #[allow(unreachable_patterns, reason = "where both are built in")]
             _ => unreachable!("no connection to a database that is not built in"),
-        });
-        parameters.bind(&mut arguments).map_err(sqlx::Error::Encode)?;
-        if let Some(too_many) = arguments.too_many() {
-            return Err(sqlx::Error::Encode(too_many.into()));
+        })
+    }
+
+    fn checked(self) -> Result<Self, sqlx::Error> {
+        match self.too_many() {
+            Some(too_many) => Err(sqlx::Error::Encode(too_many.into())),
+            None => Ok(self),
         }
-        Ok(arguments)
     }
 
     /// PostgreSQL counts them in 16 bits, and its driver would call the connection broken. SQLite says so itself.
@@ -71,6 +90,9 @@ mod sealed {
 
     pub trait Parameter {
         fn add_to(self, arguments: &mut Arguments) -> Result<(), BoxDynError>;
+
+        /// The same, and the value is still there afterwards.
+        fn add_ref_to(&self, arguments: &mut Arguments) -> Result<(), BoxDynError>;
     }
 }
 
@@ -80,6 +102,13 @@ where
     T: Encode<'q, sqlx::Sqlite> + Type<sqlx::Sqlite> + Encode<'q, sqlx::Postgres> + Type<sqlx::Postgres>,
 {
     fn add_to(self, arguments: &mut Arguments) -> Result<(), BoxDynError> {
+        match &mut arguments.0 {
+            Inner::Sqlite(arguments) => arguments.add(self),
+            Inner::Postgres(arguments) => arguments.add(self),
+        }
+    }
+
+    fn add_ref_to(&self, arguments: &mut Arguments) -> Result<(), BoxDynError> {
         match &mut arguments.0 {
             Inner::Sqlite(arguments) => arguments.add(self),
             Inner::Postgres(arguments) => arguments.add(self),
@@ -96,6 +125,11 @@ where
         let Inner::Sqlite(arguments) = &mut arguments.0;
         arguments.add(self)
     }
+
+    fn add_ref_to(&self, arguments: &mut Arguments) -> Result<(), BoxDynError> {
+        let Inner::Sqlite(arguments) = &mut arguments.0;
+        arguments.add(self)
+    }
 }
 
 #[cfg(all(feature = "postgres", not(feature = "sqlite")))]
@@ -104,6 +138,11 @@ where
     T: Encode<'q, sqlx::Postgres> + Type<sqlx::Postgres>,
 {
     fn add_to(self, arguments: &mut Arguments) -> Result<(), BoxDynError> {
+        let Inner::Postgres(arguments) = &mut arguments.0;
+        arguments.add(self)
+    }
+
+    fn add_ref_to(&self, arguments: &mut Arguments) -> Result<(), BoxDynError> {
         let Inner::Postgres(arguments) = &mut arguments.0;
         arguments.add(self)
     }
@@ -133,11 +172,21 @@ pub trait Parameters {
     /// # Errors
     /// If one cannot be put into the database's terms.
     fn bind(self, arguments: &mut Arguments) -> Result<(), BoxDynError>;
+
+    /// The same, and they are still there afterwards; `None`, and nothing added, for those that cannot.
+    #[doc(hidden)]
+    fn bind_ref(&self, _: &mut Arguments) -> Option<Result<(), BoxDynError>> {
+        None
+    }
 }
 
 impl Parameters for () {
     fn bind(self, _: &mut Arguments) -> Result<(), BoxDynError> {
         Ok(())
+    }
+
+    fn bind_ref(&self, _: &mut Arguments) -> Option<Result<(), BoxDynError>> {
+        Some(Ok(()))
     }
 }
 
@@ -149,6 +198,15 @@ macro_rules! tuples {
                 let ($($T,)+) = self;
                 $(arguments.add($T)?;)+
                 Ok(())
+            }
+
+            fn bind_ref(&self, arguments: &mut Arguments) -> Option<Result<(), BoxDynError>> {
+                #[allow(non_snake_case, reason = "the types' names are the values'")]
+                let ($($T,)+) = self;
+                $(if let Err(error) = $T.add_ref_to(arguments) {
+                    return Some(Err(error));
+                })+
+                Some(Ok(()))
             }
         }
     )*};

@@ -7,10 +7,12 @@ use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 
+use common::asking::conflict;
+use common::hold::Hold;
 use common::outside::{Outside, polled, until};
 use common::{DEADLINE, Own, Setting, on_both_databases};
 use logcontext::{FutureExt, LogContext, current_context};
-use logcontext_db::{Backend, Database, Error, Migration, Txn};
+use logcontext_db::{Database, Error, Migration, Txn};
 use tokio::sync::oneshot;
 use tracing::Level;
 
@@ -67,17 +69,6 @@ impl Log {
 
 const COMMITTED: [&str; 2] = ["commit 1", "commit 2"];
 const FAILED: [&str; 2] = ["failure 1", "failure 2"];
-
-/// Another transaction in the way, without one.
-async fn conflict(txn: &mut Txn, own: &Own) -> Result<(), Error> {
-    if txn.backend() == Backend::Postgres {
-        return txn.execute_script("DO $$ BEGIN RAISE 'in the way' USING ERRCODE = '40001'; END $$").await;
-    }
-    let mut outside = Outside::open(own).await;
-    let busy = outside.try_run("BEGIN IMMEDIATE").await;
-    outside.close().await;
-    txn.sqlite()?.done(busy)
-}
 
 /// How the closure ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -247,16 +238,11 @@ on_both_databases! {
         let db = &open(&own).await;
         let log = &Log::default();
         let own = &own;
-        let holding = db.run_interaction("hold", |_| async move {
-            let waiting = async {
-                let stage = Stage::default();
-                polled(1, interaction(db, own, log, &stage, End::Commit)).await
-            };
-            assert!(waiting.await.is_none());
-            assert!(db.waiting().is_empty());
-            Ok::<(), Error>(())
-        });
-        holding.await.unwrap();
+        let held = Hold::begin(db, &setting.context).await;
+        let stage = Stage::default();
+        assert!(polled(1, interaction(db, own, log, &stage, End::Commit)).await.is_none());
+        assert!(db.waiting().is_empty());
+        held.end().await.unwrap();
         assert!(log.is_empty());
         assert_eq!(setting.context.usage().db_txn_count, 1);
         interaction(db, own, log, &Stage::default(), End::Commit).await.unwrap();

@@ -6,45 +6,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
+use common::asking::{SLEEP, SLEEPING, interaction, query, sleeper};
 use common::figures::Figures;
 use common::hold::{self, Hold};
 use common::outside::{polled, until};
 use common::{DEADLINE, Own, Setting};
-use logcontext::{Background, LogContext};
-use logcontext_db::{Database, Error};
+use logcontext::Background;
+use logcontext_db::Error;
 use tracing::Level;
-
-const SLEEPING: &str = "query like '%pg_sleep(600)%' and state = 'active'";
-const SLEEP: &str = "SELECT count(*) FROM pg_sleep(600)";
-
-async fn kill(own: &Own, condition: &str) {
-    let all = format!("datname = '{}' and {condition}", own.database());
-    own.psql(format!("select pg_terminate_backend(pid) from pg_stat_activity where {all}")).await;
-    own.until_sessions(condition, 0).await;
-}
 
 fn opened(setting: &Setting<'_>) -> u64 {
     Figures::now(setting).count("db_pool_connect_seconds", "")
-}
-
-async fn interaction(db: &Database, value: i64) -> Result<i64, Error> {
-    let run = db.run_interaction("echo", |mut txn| async move {
-        txn.query_one("SELECT $1::bigint", (value,)).await?.get(0)
-    });
-    run.await
-}
-
-async fn query(db: &Database, value: i64) -> Result<i64, Error> {
-    db.query_one("ask", "SELECT $1::bigint", (value,)).await?.get(0)
-}
-
-/// Something that sleeps on the server until it is cancelled, seen doing so.
-async fn sleeper(db: &Database, own: &Own, context: &LogContext) -> Background<Vec<Result<(), Error>>> {
-    let before = own.sessions(SLEEPING).await;
-    let mine = db.clone();
-    let sleeping = hold::run(context, async move { mine.query("sleep", SLEEP, ()).await.map(drop) });
-    own.until_sessions(SLEEPING, before + 1).await;
-    sleeping
 }
 
 /// Many bytes, and none at once: the first look at it finds nothing.
@@ -224,7 +196,7 @@ fn a_frozen_server_keeps_no_place_for_ever() {
             assert_eq!(db.close(DEADLINE).await.left_open, 0);
             own.server(|server, _| server.resume()).await;
             // What was sleeping there is our doing no more than the server's.
-            kill(&own, "true").await;
+            own.kill("true").await;
         },
     );
 }

@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::figures::Figures;
+use common::hold::Hold;
 use common::outside::{Outside, polled, until};
-use common::{DEADLINE, Own, Setting, on_both_databases};
+use common::{DEADLINE, Own, on_both_databases};
 use logcontext::diagnostics::DiagnosticKind;
 use logcontext::{FutureExt, LogContext};
 use logcontext_db::{Backend, Database, Error, Isolation, Migration};
@@ -25,10 +26,6 @@ async fn open(own: &Own) -> Database {
     own.builder().migrations(table()).open().await.unwrap()
 }
 
-fn transactions(setting: &Setting<'_>) -> u64 {
-    setting.context.usage().db_txn_count
-}
-
 on_both_databases! {
     async fn what_is_committed_is_seen_and_counted(own: Own, setting: Setting<'_>) {
         let db = open(&own).await;
@@ -42,7 +39,7 @@ on_both_databases! {
         assert_eq!(Outside::open(&own).await.number(COUNT).await, 1);
         let row = db.query_one("get_user", "SELECT age FROM users WHERE name = $1", ("alice",)).await.unwrap();
         assert_eq!(row.get::<i64>("age").unwrap(), 30);
-        assert_eq!(transactions(&setting), 2);
+        assert_eq!(setting.transactions(), 2);
         let figures = Figures::now(&setting);
         assert_eq!(figures.value("db_transactions", "transaction=add_user,outcome=committed"), 1.0);
         assert_eq!(figures.value("db_transactions", "transaction=get_user,outcome=committed"), 1.0);
@@ -61,7 +58,7 @@ on_both_databases! {
             })
             .await;
         assert!(matches!(failed, Err(Error::Database(_))), "{failed:?}");
-        assert_eq!(transactions(&setting), 1);
+        assert_eq!(setting.transactions(), 1);
         assert_eq!(Outside::open(&own).await.number(COUNT).await, 0);
         let figures = Figures::now(&setting);
         assert_eq!(figures.value("db_transactions", "transaction=add_user,outcome=failed"), 1.0);
@@ -73,7 +70,7 @@ on_both_databases! {
         let db = open(&own).await;
         assert!(db.execute("typo", "SELEC 1", ()).await.is_err());
         assert!(db.query("typo", "SELEC 1", ()).await.is_err());
-        assert_eq!(transactions(&setting), 2);
+        assert_eq!(setting.transactions(), 2);
         assert_eq!(Figures::now(&setting).value("db_transactions", "transaction=typo,outcome=failed"), 2.0);
         db.close(DEADLINE).await;
     }
@@ -98,7 +95,7 @@ on_both_databases! {
             .await;
         assert!(matches!(failed, Err(Mine::TooYoung(3))), "{failed:?}");
         assert_eq!(Outside::open(&own).await.number(COUNT).await, 0);
-        assert_eq!(transactions(&setting), 1);
+        assert_eq!(setting.transactions(), 1);
         db.close(DEADLINE).await;
     }
 
@@ -124,7 +121,7 @@ on_both_databases! {
             panic.report();
         }
         assert_eq!(Outside::open(&own).await.number(COUNT).await, 0);
-        assert_eq!(transactions(&setting), 2);
+        assert_eq!(setting.transactions(), 2);
         assert_eq!(Figures::now(&setting).value("db_transactions", "transaction=add_user,outcome=panicked"), 2.0);
         let logged = setting.test.records_at(Level::ERROR);
         assert_eq!(logged.iter().filter(|record| record.context == setting.context).count(), 2);
@@ -180,7 +177,7 @@ on_both_databases! {
             heard = has_begun => heard.unwrap(),
         }
         until("idle", || db.connections_in_use() == 0).await;
-        until("counted", || transactions(&setting) == 1).await;
+        until("counted", || setting.transactions() == 1).await;
         assert_eq!(Outside::open(&own).await.number(COUNT).await, 0);
         assert_eq!(Figures::now(&setting).value("db_transactions", "transaction=add_user,outcome=cancelled"), 1.0);
         db.execute("after", INSERT, ("alice", 30_i64)).await.unwrap();
@@ -197,17 +194,12 @@ on_both_databases! {
             .open()
             .await
             .unwrap();
-        let (held, db) = (&db, &db);
-        let refused = db
-            .run_interaction("outer", |_| async move {
-                let refused: Result<(), Error> = held.run_interaction("inner", |_| async { Ok(()) }).await;
-                Ok::<_, Error>(refused)
-            })
-            .await
-            .unwrap();
+        let held = Hold::begin(&db, &setting.context).await;
+        let refused: Result<(), Error> = db.run_interaction("refused", |_| async { Ok(()) }).await;
+        held.end().await.unwrap();
         assert!(matches!(refused, Err(Error::AcquireTimeout { .. })), "{refused:?}");
-        assert_eq!(transactions(&setting), 1);
-        assert_eq!(Figures::now(&setting).value("db_transactions", "transaction=inner"), 0.0);
+        assert_eq!(setting.transactions(), 1);
+        assert_eq!(Figures::now(&setting).value("db_transactions", "transaction=refused"), 0.0);
         db.close(DEADLINE).await;
     }
 
@@ -268,7 +260,7 @@ on_both_databases! {
             assert!(rows.unwrap().is_empty());
         }
         db.execute("add_user", INSERT, ("alice", 30_i64)).await.unwrap();
-        assert_eq!(transactions(&setting), 7);
+        assert_eq!(setting.transactions(), 7);
         db.close(DEADLINE).await;
     }
 
@@ -298,7 +290,7 @@ on_both_databases! {
                 assert_eq!((found.as_str(), writes), (name, !read_only));
             }
         }
-        assert_eq!(transactions(&setting), 6);
+        assert_eq!(setting.transactions(), 6);
         db.close(DEADLINE).await;
     }
 
@@ -391,7 +383,7 @@ fn when_sqlite_has_rolled_back_by_itself_nothing_more_is_done() {
         .await
         .unwrap();
         assert_eq!(Outside::open(&own).await.number(COUNT).await, 2);
-        assert_eq!(transactions(&setting), 5);
+        assert_eq!(setting.transactions(), 5);
         assert_eq!(db.close(DEADLINE).await.left_open, 0);
     });
 }
@@ -445,7 +437,7 @@ fn a_txn_that_outlives_its_closure_is_told_so() {
         });
         assert!(matches!(late.await.unwrap(), Err(Error::Over)));
         assert_eq!(Outside::open(&own).await.number(COUNT).await, 1);
-        assert_eq!(transactions(&setting), 1);
+        assert_eq!(setting.transactions(), 1);
         db.close(DEADLINE).await;
     });
 }

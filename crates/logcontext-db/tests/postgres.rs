@@ -6,46 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 use std::time::Duration;
 
+use common::asking::{interaction, query, sleeper};
 use common::figures::Figures;
 use common::hold::{self, Hold};
 use common::outside::until;
 use common::{DEADLINE, Own};
 use logcontext::LogContext;
-use logcontext_db::{Database, Error, Migration};
+use logcontext_db::{Error, Migration};
 use logcontext_testservers::Stop;
-
-const SLEEPING: &str = "query like '%pg_sleep(600)%' and state = 'active'";
-const SLEEP: &str = "SELECT count(*) FROM pg_sleep(600)";
-
-async fn kill(own: &Own, condition: &str) {
-    let all = format!("datname = '{}' and {condition}", own.database());
-    own.psql(format!("select pg_terminate_backend(pid) from pg_stat_activity where {all}")).await;
-    own.until_sessions(condition, 0).await;
-}
-
-async fn interaction(db: &Database, value: i64) -> Result<i64, Error> {
-    let run = db.run_interaction("echo", |mut txn| async move {
-        txn.query_one("SELECT $1::bigint", (value,)).await?.get(0)
-    });
-    run.await
-}
-
-async fn query(db: &Database, value: i64) -> Result<i64, Error> {
-    db.query_one("ask", "SELECT $1::bigint", (value,)).await?.get(0)
-}
-
-/// Something that sleeps on the server until it is cancelled, seen doing so.
-async fn sleeper(
-    db: &Database,
-    own: &Own,
-    context: &LogContext,
-) -> logcontext::Background<Vec<Result<(), Error>>> {
-    let before = own.sessions(SLEEPING).await;
-    let mine = db.clone();
-    let sleeping = hold::run(context, async move { mine.query("sleep", SLEEP, ()).await.map(drop) });
-    own.until_sessions(SLEEPING, before + 1).await;
-    sleeping
-}
 
 #[test]
 #[ignore = "needs PostgreSQL: cargo xtask test"]
@@ -61,7 +29,7 @@ fn connections_that_die_while_they_are_idle_cost_no_error() {
             for held in held {
                 held.end().await.unwrap();
             }
-            kill(&own, "true").await;
+            own.kill("true").await;
             let before = setting.context.usage().db_txn_count;
             match round {
                 0 => assert_eq!(interaction(&db, 1).await.unwrap(), 1),
@@ -95,7 +63,7 @@ fn a_connection_that_dies_in_use_costs_that_one_and_no_other() {
         let idle = Hold::begin(&db, &setting.context).await;
         let sleeping = sleeper(&db, &own, &setting.context).await;
         idle.end().await.unwrap();
-        kill(&own, "true").await;
+        own.kill("true").await;
         let lost = hold::outcome(sleeping).await.unwrap_err();
         assert!(matches!(lost, Error::ConnectionLost(_)), "{lost:?}");
         assert_eq!(lost.to_string(), "the connection to the database was lost");
@@ -105,7 +73,7 @@ fn a_connection_that_dies_in_use_costs_that_one_and_no_other() {
         }
         // Between two statements of a transaction: that one is lost as well, and says so.
         let held = Hold::begin(&db, &setting.context).await;
-        kill(&own, "true").await;
+        own.kill("true").await;
         assert!(matches!(held.end().await, Err(Error::ConnectionLost(_))));
         assert_eq!(interaction(&db, 7).await.unwrap(), 7);
         assert_eq!(db.close(DEADLINE).await.left_open, 0);
@@ -147,11 +115,13 @@ fn a_restart_under_load_costs_what_was_in_flight() {
                 })
                 .collect();
             let mut restarts = 0;
-            for (how, pause) in [(Stop::Fast, 0), (Stop::Immediate, 0), (Stop::Immediate, 500)] {
+            let failures = || Figures::now(&setting).value("db_pool_connect_failures", "");
+            for (how, tries) in [(Stop::Fast, 0.0), (Stop::Immediate, 0.0), (Stop::Immediate, 40.0)] {
                 let before = done.load(SeqCst);
                 until("all go on", || done.load(SeqCst) >= before + 200).await;
                 own.server(move |server, _| server.stop(how)).await;
-                tokio::time::sleep(Duration::from_millis(pause)).await;
+                let down = failures();
+                until("so many have tried in vain", || failures() >= down + tries).await;
                 own.server(|server, _| server.start_again()).await;
                 restarts += 1;
             }

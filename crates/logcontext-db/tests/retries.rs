@@ -5,10 +5,11 @@ mod common;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
+use common::asking::conflict;
 use common::figures::Figures;
 use common::outside::{Outside, until};
-use common::{DEADLINE, Own, Setting, on_both_databases};
-use logcontext_db::{Backend, Database, Error, Isolation, Migration, Txn};
+use common::{DEADLINE, Own, on_both_databases};
+use logcontext_db::{Database, Error, Isolation, Migration};
 use tokio::sync::Barrier;
 
 const COUNT: &str = "SELECT count(*) FROM users";
@@ -20,22 +21,6 @@ fn table() -> [Migration; 1] {
 
 async fn open(own: &Own) -> Database {
     own.builder().migrations(table()).open().await.unwrap()
-}
-
-/// What another transaction in the way looks like, without one.
-async fn conflict(txn: &mut Txn, own: &Own) -> Result<(), Error> {
-    if txn.backend() == Backend::Postgres {
-        return txn.execute_script("DO $$ BEGIN RAISE 'in the way' USING ERRCODE = '40001'; END $$").await;
-    }
-    // This transaction has the lock; so the other one, which wants it, gets the error that we want.
-    let mut outside = Outside::open(own).await;
-    let busy = outside.try_run("BEGIN IMMEDIATE").await;
-    outside.close().await;
-    txn.sqlite()?.done(busy)
-}
-
-fn transactions(setting: &Setting<'_>) -> u64 {
-    setting.context.usage().db_txn_count
 }
 
 on_both_databases! {
@@ -54,7 +39,7 @@ on_both_databases! {
             .await;
         assert_eq!(added.unwrap(), 1);
         assert_eq!(tries.load(SeqCst), 3);
-        assert_eq!(transactions(&setting), 1);
+        assert_eq!(setting.transactions(), 1);
         assert_eq!(Outside::open(own).await.number(COUNT).await, 1);
         let figures = Figures::now(&setting);
         assert_eq!(figures.value("db_transactions", "transaction=add_user"), 1.0);
@@ -91,7 +76,7 @@ on_both_databases! {
             .await;
         assert_eq!(failed.unwrap_err().0, 3);
         assert_eq!(tries.load(SeqCst), 3);
-        assert_eq!(transactions(&setting), 1);
+        assert_eq!(setting.transactions(), 1);
         let figures = Figures::now(&setting);
         assert_eq!(figures.value("db_transactions", "transaction=add_user,outcome=failed"), 1.0);
         assert_eq!(figures.value("db_transaction_tries", "transaction=add_user"), 3.0);
@@ -122,7 +107,7 @@ on_both_databases! {
             .await;
         assert!(failed.unwrap_err().is_unique_violation());
         assert_eq!(tries.load(SeqCst), 1);
-        assert_eq!(transactions(&setting), 2);
+        assert_eq!(setting.transactions(), 2);
         db.close(DEADLINE).await;
     }
 }
@@ -159,7 +144,7 @@ fn a_deadlock_is_tried_again() {
         assert_eq!((one.unwrap(), other.unwrap()), (1, 1));
         assert_eq!(tries.load(SeqCst), 3, "one of them was tried again");
         assert_eq!(Outside::open(&own).await.number("SELECT sum(age)::bigint FROM users").await, 4);
-        assert_eq!(transactions(&setting), 2);
+        assert_eq!(setting.transactions(), 2);
         assert_eq!(Figures::now(&setting).value("db_transaction_tries", "transaction=cross"), 3.0);
         db.close(DEADLINE).await;
     });
@@ -202,7 +187,7 @@ fn a_serialization_failure_is_tried_again_also_if_only_the_commit_finds_it() {
         other.unwrap();
         assert_eq!(tries.load(SeqCst), 3);
         assert_eq!(Outside::open(&own).await.number("SELECT count(*) FROM users WHERE age > 0").await, 1);
-        assert_eq!(transactions(&setting), 2);
+        assert_eq!(setting.transactions(), 2);
         db.close(DEADLINE).await;
     });
 }
@@ -235,7 +220,7 @@ fn sqlite_busy_is_tried_again() {
         };
         let (added, ()) = tokio::join!(adding, releasing);
         assert_eq!(added.unwrap(), 1);
-        assert_eq!(transactions(&setting), 1);
+        assert_eq!(setting.transactions(), 1);
         assert!(Figures::now(&setting).value("db_transaction_tries", "transaction=add_user") >= 3.0);
         outside.close().await;
         assert_eq!(db.close(DEADLINE).await.left_open, 0);
@@ -265,7 +250,7 @@ fn sqlite_busy_to_the_end_is_the_databases_error() {
         assert_eq!(called.load(SeqCst), 0, "whoever may write has the lock before anything else");
         let failed = failed.unwrap_err();
         assert!(failed.driver().unwrap().to_string().contains("database is locked"), "{failed}");
-        assert_eq!(transactions(&setting), 1);
+        assert_eq!(setting.transactions(), 1);
         assert_eq!(Figures::now(&setting).value("db_transaction_tries", "transaction=add_user"), 3.0);
         outside.run("ROLLBACK").await;
         outside.close().await;
@@ -291,7 +276,7 @@ fn who_ignores_a_conflict_on_postgresql_is_tried_again() {
         .unwrap();
         assert_eq!(tries.load(SeqCst), 2);
         assert_eq!(Outside::open(own).await.number(COUNT).await, 1);
-        assert_eq!(transactions(&setting), 1);
+        assert_eq!(setting.transactions(), 1);
         db.close(DEADLINE).await;
     });
 }

@@ -8,11 +8,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use common::outside::until;
-use common::{DEADLINE, Own};
+use common::{DEADLINE, Own, drivers};
 use logcontext::{FutureExt, LogContext, Supervisor, current_context};
 use logcontext_db::{Database, Error, Migration};
 use logcontext_tracing::ContextSpans;
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Barrier;
 use tracing::instrument::WithSubscriber as _;
 use tracing::{Dispatch, Instrument as _, info_span};
 use tracing_subscriber::prelude::*;
@@ -35,15 +36,7 @@ fn runtimes() -> [Runtime; 2] {
 
 /// What the threads of SQLite's driver have burned: those that live, so connections must stay open.
 fn cpu_of_drivers() -> Duration {
-    let mut nanos = 0;
-    for task in std::fs::read_dir("/proc/self/task").unwrap() {
-        let task = task.unwrap().path();
-        if std::fs::read_to_string(task.join("comm")).unwrap_or_default().starts_with("sqlite-") {
-            let stat = std::fs::read_to_string(task.join("schedstat")).unwrap_or_default();
-            nanos += stat.split(' ').next().and_then(|nanos| nanos.parse::<u64>().ok()).unwrap_or(0);
-        }
-    }
-    Duration::from_nanos(nanos)
+    drivers::cpu().values().sum()
 }
 
 fn cpu(context: &LogContext) -> Duration {
@@ -116,20 +109,56 @@ fn an_interaction() {
 }
 
 #[test]
-fn two_requests_at_once_pay_for_their_own() {
+fn requests_at_once_pay_for_their_own() {
     run(async |db, request| {
-        let [one, other] =
-            ["one", "other"].map(|name| LogContext::builder(name).supervisor(&request.supervisor()).start());
+        let [one, other, light] = ["one", "other", "light"]
+            .map(|name| LogContext::builder(name).supervisor(&request.supervisor()).start());
         let burned = cpu_of_drivers();
-        let heavy = async |times: usize| {
+        let ask = async |times: usize, sql: &'static str| {
             for _ in 0..times {
-                db.query("heavy", HEAVY, ()).await.unwrap();
+                db.query("ask", sql, ()).await.unwrap();
             }
         };
-        tokio::join!(heavy(1).in_context(one.clone()), heavy(3).in_context(other.clone()));
+        tokio::join!(
+            ask(1, HEAVY).in_context(one.clone()),
+            ask(3, HEAVY).in_context(other.clone()),
+            ask(3, "SELECT 1").in_context(light.clone()),
+        );
         let burned = cpu_of_drivers() - burned;
         assert_charged(cpu(&one) + cpu(&other), burned);
-        assert!(cpu(&other) > cpu(&one) * 3 / 2, "{:?} and {:?}", cpu(&one), cpu(&other));
+        assert!(cpu(&light) < burned / 20, "{:?} of {burned:?}", cpu(&light));
+    });
+}
+
+/// Each keeps its connection, and thereby a thread of the driver's, whose clock tells what it has to pay.
+#[test]
+fn two_interactions_at_once_pay_for_their_own_thread() {
+    run(async |db, request| {
+        let both = Barrier::new(2);
+        let both_have_one = &both;
+        let heavy = async |times: usize| {
+            let interaction = db.interaction("heavy").read_only().run(|mut txn| async move {
+                txn.query("SELECT 1", ()).await?;
+                both_have_one.wait().await;
+                for _ in 0..times {
+                    txn.query(HEAVY, ()).await?;
+                }
+                Ok::<_, Error>(())
+            });
+            interaction.await.unwrap();
+        };
+        // Opens the connections.
+        tokio::join!(heavy(0), heavy(0));
+        let [one, other] =
+            ["one", "other"].map(|name| LogContext::builder(name).supervisor(&request.supervisor()).start());
+        let before = drivers::cpu();
+        tokio::join!(heavy(1).in_context(one.clone()), heavy(3).in_context(other.clone()));
+        let burned = drivers::cpu().into_iter().map(|(thread, cpu)| cpu - before[&thread]);
+        let mut burned: Vec<_> = burned.collect();
+        burned.sort();
+        let [.., less, more] = burned[..] else { panic!("{burned:?}") };
+        assert_charged(cpu(&one), less);
+        assert_charged(cpu(&other), more);
     });
 }
 
@@ -294,5 +323,125 @@ fn a_span_that_is_a_context_pays_once() {
             .with_subscriber(Dispatch::new(spans)),
         );
         assert!(cpu(&seen) > Duration::ZERO);
+    }
+}
+
+/// What adapters have charged, and nobody else.
+fn charged() -> Duration {
+    logcontext::books().expect("measured on Linux").charged_by_adapters()
+}
+
+fn process() -> Duration {
+    logcontext::books().expect("measured on Linux").process()
+}
+
+/// Makes something to do for whoever closes the last connection: what was written is not in its place yet.
+async fn leave_much_to_close(db: &Database) {
+    db.run_interaction("write", |mut txn| async move {
+        txn.query("PRAGMA wal_autocheckpoint = 0", ()).await?;
+        txn.execute_script("CREATE TABLE IF NOT EXISTS blobs (b BLOB)").await?;
+        txn.execute(
+            "INSERT INTO blobs WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 400)
+             SELECT zeroblob(100000) FROM n",
+            (),
+        )
+        .await
+    })
+    .await
+    .unwrap();
+}
+
+#[test]
+fn opening_a_connection_is_paid_by_who_waits_for_it() {
+    const CONNECTIONS: usize = 10;
+    let _alone = alone();
+    for runtime in runtimes() {
+        let supervisor = Supervisor::new("test");
+        let own = Own::sqlite();
+        let opener = LogContext::builder("GET-1").supervisor(&supervisor).start();
+        let (before, burned) = (charged(), cpu_of_drivers());
+        let open = async {
+            let db = own.builder().max_connections(CONNECTIONS).open().await.unwrap();
+            let all = Barrier::new(CONNECTIONS);
+            let reading = (0..CONNECTIONS).map(|_| {
+                let read = db.interaction("read").read_only();
+                read.run(|_| async {
+                    tokio::time::timeout(DEADLINE, all.wait()).await.expect("all have one");
+                    Ok::<(), Error>(())
+                })
+            });
+            futures_util::future::try_join_all(reading).await.unwrap();
+            db
+        };
+        let db = runtime.block_on(open.in_context(opener.clone()));
+        assert_eq!(db.open_connections(), CONNECTIONS + 1);
+        // All of it since the threads were started: they live.
+        let (charged, burned) = (charged() - before, cpu_of_drivers() - burned);
+        let (least, most) = (burned.mul_f64(0.9), burned.mul_f64(1.05));
+        assert!(charged >= least && charged <= most, "{charged:?} of {burned:?}");
+        assert!(cpu(&opener) >= charged);
+        runtime.block_on(db.close(DEADLINE).in_context(opener));
+    }
+}
+
+#[test]
+fn closing_connections_is_paid_by_who_closes_them() {
+    let _alone = alone();
+    for runtime in runtimes() {
+        let supervisor = Supervisor::new("test");
+        for how in ["close", "drop"] {
+            let own = Own::sqlite();
+            let [writer, closer] =
+                ["writer", "closer"].map(|name| LogContext::builder(name).supervisor(&supervisor).start());
+            let db = runtime.block_on(
+                async {
+                    let db = open(&own).await;
+                    leave_much_to_close(&db).await;
+                    db
+                }
+                .in_context(writer),
+            );
+            let before = process();
+            let close = async {
+                if how == "close" {
+                    assert_eq!(db.close(DEADLINE).await.left_open, 0);
+                } else {
+                    drop(db);
+                    // Nobody tells us when: a file that nobody has open.
+                    own.until_sessions("true", 0).await;
+                }
+            };
+            runtime.block_on(close.in_context(closer.clone()));
+            let burned = process() - before;
+            assert!(burned > Duration::from_millis(5), "{how}: too light to compare: {burned:?}");
+            assert!(cpu(&closer) >= burned.mul_f64(0.7), "{how}: {:?} of {burned:?}", cpu(&closer));
+        }
+    }
+}
+
+#[test]
+fn closing_idle_connections_is_paid_by_the_process_that_does_it() {
+    let _alone = alone();
+    for runtime in runtimes() {
+        let supervisor = Supervisor::new("test");
+        let own = Own::sqlite();
+        let opener = LogContext::builder("GET-1").supervisor(&supervisor).start();
+        let reaped = async {
+            let db = own.builder().idle_timeout(Duration::from_millis(200)).open().await.unwrap();
+            leave_much_to_close(&db).await;
+            let before = process();
+            until("all are closed", || db.open_connections() == 0).await;
+            let burned = process() - before;
+            assert_eq!(db.close(DEADLINE).await.left_open, 0);
+            burned
+        };
+        let burned = runtime.block_on(reaped.in_context(opener.clone()));
+        assert!(burned > Duration::from_millis(5), "too light to compare: {burned:?}");
+        let of_reaper =
+            |totals: &logcontext::LabelTotals| totals.label.as_deref() == Some("close_idle_connections");
+        let totals = supervisor.totals();
+        let reaper = totals.iter().find(|totals| of_reaper(totals)).expect("it has run");
+        // The rest is the waiting for it.
+        assert!(reaper.usage.cpu().unwrap() >= burned.mul_f64(0.5), "{:?} of {burned:?}", reaper.usage);
     }
 }

@@ -6,9 +6,11 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use common::figures::Figures;
+use common::hold;
 use common::outside::{Outside, polled, until};
 use common::{DEADLINE, Own};
 use futures_util::future::join_all;
+use logcontext::{FutureExt as _, testing};
 use logcontext_db::{Database, Error, Migration};
 use tokio::sync::oneshot;
 
@@ -257,6 +259,73 @@ fn in_memory_it_outlives_all_that_goes_wrong() {
     });
 }
 
+/// A runtime that ends in the middle of a statement takes the connection with it.
+#[test]
+fn in_memory_what_is_lost_is_an_error_and_never_empty() {
+    let kit = testing::start();
+    for [first, second] in [common::runtimes(&kit), {
+        let [one, two] = common::runtimes(&kit);
+        [two, one]
+    }] {
+        let context = kit.supervisor().context("GET-1").start();
+        let started = async {
+            let db = Database::builder("sqlite::memory:").migrations(table()).open().await.unwrap();
+            db.execute("add", INSERT, ("alice",)).await.unwrap();
+            let mine = db.clone();
+            let endless =
+                "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT 1 FROM n) SELECT count(*) FROM n";
+            drop(hold::run(&context, async move { mine.query("endless", endless, ()).await.map(drop) }));
+            until("it runs", || db.connections_in_use() == 1).await;
+            db
+        };
+        let db = first.block_on(started.in_context(context.clone()));
+        drop(first);
+        let ended = async {
+            for _ in 0..2 {
+                let answers = [
+                    db.query("all", "SELECT * FROM users", ()).await.map(drop),
+                    db.query("other", "SELECT 1", ()).await.map(drop),
+                    db.execute("make", "CREATE TABLE users (name TEXT)", ()).await.map(drop),
+                    db.run_interaction("inside", |_| async { Ok::<(), Error>(()) }).await,
+                ];
+                for answer in answers {
+                    assert!(matches!(answer, Err(Error::MemoryLost { .. })), "{answer:?}");
+                    let text = "the database `main` was in memory, and was lost with its only connection";
+                    assert_eq!(answer.unwrap_err().to_string(), text);
+                }
+            }
+            assert_eq!(db.close(DEADLINE).await.left_open, 0);
+            assert!(matches!(db.query("b", "SELECT 1", ()).await, Err(Error::Closed { .. })));
+        };
+        second.block_on(ended.in_context(context));
+    }
+    // Each is told once.
+    let lost = |record: &testing::Record| record.message.contains("was in memory, and was lost");
+    assert_eq!(kit.records_at(tracing::Level::ERROR).iter().filter(|record| lost(record)).count(), 2);
+}
+
+/// Others than `sqlite::memory:` were a number of databases, or one that went with its idle connections.
+#[test]
+fn in_memory_it_is_one_connection_however_it_is_written() {
+    common::run(in_memory, async |own, setting| {
+        for url in
+            ["sqlite:shared?mode=memory", "sqlite:file::memory:", "sqlite:", "sqlite:/all?vfs=memdb&mode=rwc"]
+        {
+            let db = Database::builder(url).migrations(table()).idle_timeout(Duration::from_millis(1));
+            let db = db.open().await.unwrap();
+            db.execute("add", INSERT, ("alice",)).await.unwrap();
+            for rows in join_all((0..3).map(|_| db.query("all", "SELECT * FROM users", ()))).await {
+                assert_eq!(rows.unwrap().len(), 1, "{url}");
+            }
+            assert_eq!(db.open_connections(), 1, "{url}");
+            let running = setting.test.supervisor().running();
+            assert!(running.iter().all(|running| &*running.name != "close_idle_connections"), "{url}");
+            assert_eq!(db.close(DEADLINE).await.left_open, 0);
+        }
+        drop(own);
+    });
+}
+
 /// A request that leaves while it waits for its turn to write takes nothing with it.
 #[test]
 fn who_leaves_the_line_of_writers_is_gone() {
@@ -298,32 +367,5 @@ fn many_may_open_a_new_file_at_once() {
                 assert_eq!(db.unwrap().close(DEADLINE).await.left_open, 0);
             }
         }
-    });
-}
-
-/// Making a file a write-ahead one is what SQLite itself does not wait for.
-#[test]
-fn who_opens_a_file_that_somebody_writes_waits_for_them() {
-    common::run(Own::sqlite, async |own, _| {
-        let mut outside = Outside::open(&own).await;
-        outside.run("BEGIN IMMEDIATE; CREATE TABLE theirs (i)").await;
-        let opening = own.builder().migrations(table()).open();
-        // Were it not waited for, that would show at the first poll or at any later one.
-        let writing = async {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            outside.run("COMMIT").await;
-        };
-        let (opened, ()) = tokio::join!(opening, writing);
-        assert_eq!(outside.number("SELECT count(*) FROM theirs").await, 0);
-        outside.close().await;
-        assert_eq!(opened.unwrap().close(DEADLINE).await.left_open, 0);
-
-        // No longer than it is told to.
-        let mut outside = Outside::open(&own).await;
-        outside.run("PRAGMA journal_mode = DELETE; BEGIN IMMEDIATE").await;
-        let refused = own.builder().busy_timeout(Duration::from_millis(50)).open().await;
-        assert!(matches!(refused, Err(Error::Connect { .. })), "{refused:?}");
-        outside.run("ROLLBACK").await;
-        outside.close().await;
     });
 }

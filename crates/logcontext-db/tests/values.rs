@@ -2,6 +2,7 @@
 
 mod common;
 
+use common::hold;
 use common::{DEADLINE, Own, on_both_databases};
 use logcontext_db::sqlx::{self, Connection as _, Row as _};
 use logcontext_db::{Arguments, Backend, Database, Error, Migration, Parameters};
@@ -184,6 +185,62 @@ on_both_databases! {
             })
             .await;
         assert_eq!(none.unwrap(), 0);
+        db.close(DEADLINE).await;
+    }
+
+    async fn a_batch_may_be_made_of_what_it_likes_and_is_send(own: Own, setting: Setting<'_>) {
+        /// Or else this does not compile.
+        fn send<T: Send>(future: T) -> T {
+            future
+        }
+        const INSERT: &str = "INSERT INTO every (words) VALUES ($1)";
+        let db = open(&own).await;
+        let mine = db.clone();
+        let names: Vec<String> = ["alice", "bob"].map(String::from).into();
+        let added = send(async move {
+            let names = &names;
+            let added = mine.run_interaction("add", |mut txn| async move {
+                // Borrowed by an iterator that borrows, and from one that stays on its thread.
+                let borrowed = names.iter().map(String::as_str).filter(|name| !name.is_empty());
+                let mut added = send(txn.execute_batch(INSERT, borrowed.map(|name| (name,)))).await?;
+                let local = send({
+                    let carol = std::rc::Rc::new("carol".to_owned());
+                    let local = std::iter::once(carol).map(|name| (String::clone(&name),));
+                    txn.execute_batch(INSERT, local)
+                });
+                added += local.await?;
+                Ok::<_, Error>(added)
+            });
+            added.await
+        });
+        // As a service does it: in a task.
+        assert_eq!(hold::outcome(hold::run(&setting.context, added)).await.unwrap(), 3);
+        let rows = db.query("all", "SELECT words FROM every ORDER BY words", ()).await.unwrap();
+        let words: Vec<&str> = rows.iter().map(|row| row.get("words").unwrap()).collect();
+        assert_eq!(words, ["alice", "bob", "carol"]);
+        db.close(DEADLINE).await;
+    }
+
+    async fn a_batch_with_a_value_that_cannot_be_runs_nothing(own: Own, _setting: Setting<'_>) {
+        /// One that nobody can store, if it says so.
+        struct Perhaps(bool);
+
+        impl Parameters for Perhaps {
+            fn bind(self, arguments: &mut Arguments) -> Result<(), sqlx::error::BoxDynError> {
+                if self.0 { arguments.add("fine") } else { Err("nobody can store this".into()) }
+            }
+        }
+
+        let db = open(&own).await;
+        let rows = db
+            .run_interaction("batch", |mut txn| async move {
+                let batch = [Perhaps(true), Perhaps(false), Perhaps(true)];
+                let error = txn.execute_batch("INSERT INTO every (words) VALUES ($1)", batch).await.unwrap_err();
+                assert!(error.to_string().contains("nobody can store this"), "{error}");
+                txn.query("SELECT words FROM every", ()).await
+            })
+            .await;
+        assert!(rows.unwrap().is_empty());
         db.close(DEADLINE).await;
     }
 

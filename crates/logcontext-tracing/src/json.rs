@@ -11,6 +11,7 @@ use crate::escape::Style;
 use crate::event::{self, Head};
 use crate::line::{self, Line};
 use crate::names;
+use crate::seconds;
 use crate::time;
 
 /// One JSON object a line, with the context and its request at the top level.
@@ -324,9 +325,10 @@ impl Visit for Record<'_> {
 
     fn record_f64(&mut self, field: &Field, value: f64) {
         self.field(field, |line| {
-            if value.to_bits() == 0 {
-                line.raw("0.0");
-            } else if value.is_finite() {
+            if seconds::put(value, |text| line.raw(text)) {
+                return;
+            }
+            if value.is_finite() {
                 line.raw(zmij::Buffer::new().format_finite(value));
             } else {
                 string(line, "\"", zmij::Buffer::new().format(value));

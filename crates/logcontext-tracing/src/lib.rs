@@ -33,6 +33,7 @@ mod json;
 mod layer;
 mod line;
 mod names;
+mod seconds;
 mod spans;
 mod text;
 mod time;

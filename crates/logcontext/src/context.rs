@@ -1,6 +1,5 @@
 //! [`LogContext`]: a handle to one request or one background process.
 
-use std::borrow::Cow;
 use std::cell::Cell;
 use std::fmt;
 use std::panic::Location;
@@ -13,6 +12,7 @@ use crate::kind::{ContextKind, Ending};
 use crate::ledger::{self, Account, AccountRef};
 use crate::meter;
 use crate::request::Request;
+use crate::small_str::SmallStr;
 use crate::supervisor::Supervisor;
 use crate::usage::{Counter, ResourceUsage};
 
@@ -43,7 +43,7 @@ pub(crate) struct Inner {
     kind: ContextKind,
     parent: LogContext,
     supervisor: Supervisor,
-    name: Cow<'static, str>,
+    name: SmallStr,
     request: Option<Arc<Request>>,
     origin: &'static Location<'static>,
     /// The context that started this one, where that is not its parent.
@@ -107,7 +107,7 @@ impl LogContext {
     /// A name says which one it is, a label says what to total it by; this one has no label. Requests are made
     /// with [`builder`](Self::builder), background processes with `background::run`.
     #[track_caller]
-    pub fn new(name: impl Into<Cow<'static, str>>) -> Self {
+    pub fn new(name: impl Into<SmallStr>) -> Self {
         Self::builder(name).start()
     }
 
@@ -125,7 +125,7 @@ impl LogContext {
     /// assert_eq!(ctx.request().unwrap().path(), "/presence/alice");
     /// ```
     #[track_caller]
-    pub fn builder(name: impl Into<Cow<'static, str>>) -> ContextBuilder {
+    pub fn builder(name: impl Into<SmallStr>) -> ContextBuilder {
         ContextBuilder {
             name: name.into(),
             kind: ContextKind::Task,
@@ -175,7 +175,7 @@ impl LogContext {
     #[track_caller]
     pub(crate) fn part(&self, kind: ContextKind, suffix: &str, label: Option<&str>) -> Self {
         let origin = Location::caller();
-        let name = format!("{}-{suffix}", self.name());
+        let name = SmallStr::joined(self.name(), suffix);
         let Some(inner) = self.inner() else {
             Report::new(DiagnosticKind::NestedFromSentinel, self).origin(origin).detail(&name).raise();
             return ContextBuilder { origin, ..Self::builder(name) }.start();
@@ -191,7 +191,7 @@ impl LogContext {
             kind,
             parent: self.clone(),
             supervisor,
-            name: name.into(),
+            name,
             request: inner.request.clone(),
             origin,
             starter: None,
@@ -469,7 +469,7 @@ impl fmt::Debug for LogContext {
 #[derive(Debug)]
 #[must_use = "a context is made by `start()`"]
 pub struct ContextBuilder {
-    name: Cow<'static, str>,
+    name: SmallStr,
     kind: ContextKind,
     label: Option<usize>,
     request: Option<Arc<Request>>,

@@ -62,6 +62,9 @@ kinds! {
     BackgroundReentered = "background_reentered", "background process was entered again after its end";
     /// A database transaction was started from the sentinel: nobody would see its cost.
     TransactionFromSentinel = "transaction_from_sentinel", "database transaction was started from the sentinel";
+    /// A database transaction was started in the closure of another one, and takes a second connection of the same
+    /// pool: where all who have one wait for a second, nobody goes on.
+    TransactionInside = "transaction_inside", "database transaction was started inside of another one";
     /// A bus command was sent or handled in the sentinel.
     CommandFromSentinel = "command_from_sentinel", "bus command was started from the sentinel";
     /// A nested context was asked of the sentinel.

@@ -50,6 +50,32 @@ impl DriverThread {
         Self { clock, charged: AtomicU64::new(clock.read().unwrap_or(0)), is_driver }
     }
 
+    /// The same for a thread that was started to be one: what it has burned so far is charged with the rest.
+    ///
+    /// ```
+    /// use logcontext::{DriverThread, LogContext};
+    /// use std::sync::mpsc::channel;
+    ///
+    /// let (tell, told) = channel();
+    /// let (stop, stopped) = channel::<()>();
+    /// # #[allow(clippy::disallowed_methods)]
+    /// let thread = std::thread::spawn(move || {
+    ///     (0..1_000_000).map(std::hint::black_box).sum::<u64>(); // opening what it is for
+    ///     tell.send(DriverThread::register_from_start()).unwrap();
+    ///     stopped.recv().ok();
+    /// });
+    /// let driver = told.recv().unwrap();
+    ///
+    /// let request = LogContext::new("GET-17");
+    /// let charged = driver.charge(&request);
+    /// assert!(charged.is_none_or(|charged| !charged.is_zero()));
+    /// drop(stop);
+    /// thread.join().unwrap();
+    /// ```
+    pub fn register_from_start() -> Self {
+        Self { charged: AtomicU64::new(0), ..Self::register() }
+    }
+
     /// Charges all CPU that the thread has used since this was last called to `context`, and says how much that
     /// was. `None` where it cannot be measured: no CPU clock for threads, or the thread has ended.
     ///
@@ -127,6 +153,28 @@ mod tests {
         assert!(first.usage().cpu().unwrap() >= BURNED);
         assert!(driven.driver.charge(&second).unwrap() < BURNED / 10);
         driven.end();
+    }
+
+    #[test]
+    fn what_it_burned_before_is_charged_where_it_was_started_for_this() {
+        let _test = testing::start();
+        for from_start in [false, true] {
+            let (tell, told) = channel();
+            let (stop, stopped) = channel::<()>();
+            #[expect(clippy::disallowed_methods, reason = "a thread of somebody else's is what is tested")]
+            let thread = std::thread::spawn(move || {
+                burn(20_000_000);
+                let register =
+                    if from_start { DriverThread::register_from_start } else { DriverThread::register };
+                tell.send(register()).unwrap();
+                let _ = stopped.recv();
+            });
+            let driver = told.recv().unwrap();
+            let charged = driver.charge(&LogContext::new("opener")).unwrap();
+            assert_eq!(charged >= BURNED, from_start, "{charged:?}");
+            drop(stop);
+            thread.join().unwrap();
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
+use crate::small_str::SmallStr;
 use crate::trace::TraceContext;
 
 /// One request, as every log record of its context shows it. Synapse calls it `ContextRequest`.
@@ -21,7 +22,7 @@ use crate::trace::TraceContext;
 #[doc(alias = "ContextRequest")]
 pub struct Request {
     method: Cow<'static, str>,
-    path: Box<str>,
+    path: SmallStr,
     id: Option<Box<str>>,
     client: Option<Arc<str>>,
     protocol: Option<Cow<'static, str>>,
@@ -45,7 +46,7 @@ macro_rules! attribute {
 
 impl Request {
     /// A request with its method and its path, the path as it may be logged.
-    pub fn new(method: impl Into<Cow<'static, str>>, path: impl Into<Box<str>>) -> Self {
+    pub fn new(method: impl Into<Cow<'static, str>>, path: impl Into<SmallStr>) -> Self {
         Self { method: method.into(), path: path.into(), ..Self::default() }
     }
 

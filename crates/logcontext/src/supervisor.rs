@@ -124,7 +124,7 @@ impl Supervisor {
 
     /// A context of this supervisor, in the making.
     #[track_caller]
-    pub fn context(&self, name: impl Into<std::borrow::Cow<'static, str>>) -> crate::ContextBuilder {
+    pub fn context(&self, name: impl Into<crate::SmallStr>) -> crate::ContextBuilder {
         LogContext::builder(name).supervisor(self)
     }
 

@@ -1,18 +1,13 @@
 //! The books balance: at rest, at any moment, and after threads have come and gone.
 #![cfg(all(feature = "tokio", target_os = "linux"))]
 
+mod common;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use logcontext::bench::thread_cpu_nanos;
+use common::burn;
 use logcontext::{FutureExt, LogContext, books, preserve_fn, run_in_background, spawn_blocking, testing};
-
-fn burn(nanos: u64) {
-    let start = thread_cpu_nanos().unwrap();
-    while thread_cpu_nanos().unwrap() - start < nanos {
-        std::hint::spin_loop();
-    }
-}
 
 /// Burns CPU, in a context, when its thread-local is destroyed.
 struct Late(LogContext);

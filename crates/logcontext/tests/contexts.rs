@@ -206,7 +206,7 @@ fn what_a_nested_context_costs_counts_once_for_it_and_for_each_above() {
             current_context().add(&ROWS, 20);
             current_context().add(&EVT_DB_FETCH_COUNT, 4);
         });
-        run_in(&request, &|| burn(2 * BURST));
+        run_in(&request, &|| _ = burn(2 * BURST));
         for (ctx, bursts) in [(&rows, 1), (&lookup, 1), (&request, 3)] {
             assert_bursts(ctx, bursts);
             let usage = ctx.usage();

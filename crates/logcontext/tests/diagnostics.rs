@@ -80,6 +80,12 @@ fn triggers() -> Vec<(DiagnosticKind, Trigger)> {
             let ((), line) = (LogContext::sentinel().record_db_transaction(Duration::ZERO), line!());
             Some(line)
         }),
+        (DiagnosticKind::TransactionInside, |_| {
+            let (origin, line) = (Location::caller(), line!());
+            let report = Report::new(DiagnosticKind::TransactionInside, &LogContext::new("PUT-1"));
+            report.origin(origin).detail("`inner` inside of `outer`").raise();
+            Some(line)
+        }),
         (DiagnosticKind::CommandFromSentinel, |_| {
             let (origin, line) = (Location::caller(), line!());
             let report = Report::new(DiagnosticKind::CommandFromSentinel, &current_context());

@@ -2,15 +2,10 @@
 #![cfg(target_os = "linux")]
 #![allow(unsafe_code, reason = "fork has no safe form")]
 
-use logcontext::bench::thread_cpu_nanos;
-use logcontext::{LogContext, after_fork, books};
+mod common;
 
-fn burn(nanos: u64) {
-    let start = thread_cpu_nanos().unwrap();
-    while thread_cpu_nanos().unwrap() - start < nanos {
-        std::hint::spin_loop();
-    }
-}
+use common::burn;
+use logcontext::{LogContext, after_fork, books};
 
 /// What the child finds wrong; 0 is nothing.
 fn in_the_child(before: &LogContext) -> i32 {

@@ -67,7 +67,7 @@ fn work_that_outlives_its_context_is_charged_and_reported_once_with_the_line_tha
 fn every_way_in_is_late_once_the_context_has_finished() {
     let ways: [fn(&LogContext) -> u32; 4] = [
         |ctx| {
-            let ((), line) = (ctx.scope(|| burn(BURST)), line!());
+            let (_, line) = (ctx.scope(|| burn(BURST)), line!());
             line
         },
         |ctx| {
@@ -116,7 +116,7 @@ fn a_part_of_what_has_finished_is_late_too() {
     let request = LogContext::new("GET-1");
     let lookup = request.nested("lookup");
     request.finish();
-    let ((), line) = (lookup.scope(|| burn(BURST)), line!());
+    let (_, line) = (lookup.scope(|| burn(BURST)), line!());
     assert_late_once(&test, &lookup, line);
     assert!(!lookup.is_finished());
     assert_after_finish(&request, 1);

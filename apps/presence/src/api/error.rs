@@ -62,7 +62,8 @@ impl From<InvalidUserId> for ApiError {
 /// Logs it: this is where the error ends, in the context of the request, and the client is told no details.
 impl From<logcontext_db::Error> for ApiError {
     fn from(error: logcontext_db::Error) -> Self {
-        let is_unavailable = is_limit(&error) || is_conflict(&error);
+        // A statement that takes too long is none of the client's: statements here are short.
+        let is_unavailable = error.is_unavailable() || error.is_timeout();
         let error = anyhow::Error::new(error);
         if is_unavailable {
             tracing::warn!(error = format_args!("{error:#}"), "database unavailable");
@@ -72,29 +73,6 @@ impl From<logcontext_db::Error> for ApiError {
             Self::internal()
         }
     }
-}
-
-fn is_limit(error: &logcontext_db::Error) -> bool {
-    use logcontext_db::Error;
-    matches!(
-        error,
-        Error::AcquireTimeout { .. }
-            | Error::QueueFull { .. }
-            | Error::Closed { .. }
-            | Error::Connect { .. }
-            | Error::ConnectionLost(_)
-            | Error::StatementTimeout { .. }
-    )
-}
-
-/// Others were in the way of the transaction, each time that it was tried: a serialization failure, a deadlock, or
-/// another process that writes to SQLite.
-fn is_conflict(error: &logcontext_db::Error) -> bool {
-    let code = error.driver().and_then(|error| error.as_database_error()?.code());
-    // SQLite's codes have their kind in the last eight bits: busy, and locked.
-    let of_sqlite =
-        |code: &str| code.parse::<u16>().is_ok_and(|code| code < 10_000 && matches!(code & 0xff, 5 | 6));
-    code.is_some_and(|code| matches!(&*code, "40001" | "40P01") || of_sqlite(&code))
 }
 
 impl From<SetError> for ApiError {

@@ -77,6 +77,11 @@ static STEPS: [Step; 20] = [
     step(6, "POST /demo/notify_nobody", "/demo/notify_nobody", None, 202),
 ];
 
+/// Each step once.
+pub(super) fn each_kind() -> impl Iterator<Item = &'static Step> {
+    STEPS.iter()
+}
+
 /// The steps in turn, each as often as its weight says, evenly spread.
 #[derive(Debug)]
 pub(super) struct Mix {

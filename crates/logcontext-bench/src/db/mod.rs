@@ -58,7 +58,6 @@ struct Found {
 }
 
 pub(crate) fn run(report: &mut Report, effort: Effort) -> anyhow::Result<()> {
-    // Before: the server is to be where it likes.
     let server = Postgres::shared();
     let processors = if share_one_processor() { "one" } else { "all" };
 
@@ -69,8 +68,9 @@ pub(crate) fn run(report: &mut Report, effort: Effort) -> anyhow::Result<()> {
     report.section("PostgreSQL, in microseconds of CPU per call");
     match server {
         Ok(server) => {
-            let found = postgres::measure(server, effort)?;
+            let (found, server_on) = postgres::measure(server, effort)?;
             tell(report, "postgres", &found, POSTGRES_CEILING);
+            report.put("postgres_server", json!({ "processors": server_on }));
         }
         Err(missing) => report.note(&format!("not measured: {missing}")),
     }

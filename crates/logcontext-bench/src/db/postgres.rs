@@ -13,9 +13,11 @@ use sqlx::{ConnectOptions, Connection};
 use super::sides::{fill, measure};
 use super::{CALLS, Found, INSERT, SELECT, TABLE, UPDATE, USERS, runtimes};
 use crate::Effort;
+use crate::cpu::shares_that_processor;
 
-pub(super) fn measure(server: &Postgres, effort: Effort) -> anyhow::Result<Found> {
+pub(super) fn measure(server: &Postgres, effort: Effort) -> anyhow::Result<(Found, &'static str)> {
     let [bare, ours, pool] = [(); 3].map(|()| server.fresh_database());
+    let names = [&bare, &ours, &pool].map(|url| name(url).to_owned());
     let options = |url: &str| PgConnectOptions::from_str(url).map(ConnectOptions::disable_statement_logging);
     let runtimes = runtimes()?;
     let mut bare = runtimes[0].block_on(async {
@@ -34,9 +36,28 @@ pub(super) fn measure(server: &Postgres, effort: Effort) -> anyhow::Result<Found
         fill!(&mut *pool.acquire().await?)?;
         Ok::<_, sqlx::Error>(pool)
     })?;
+    let same_processor = runtimes[0].block_on(share_our_processor(&mut bare, &names))?;
     let found = measure!(&runtimes, effort.of(800), "BEGIN", bare, ours, pool);
     runtimes[0].block_on(bare.close())?;
     runtimes[1].block_on(ours.close(Duration::from_secs(5)));
     runtimes[2].block_on(pool.close());
-    Ok(found)
+    Ok((found, if same_processor { "the client's" } else { "any" }))
+}
+
+/// The name of the database that a URL is for.
+fn name(url: &str) -> &str {
+    url.rsplit('/').next().unwrap_or_default().split('?').next().unwrap_or_default()
+}
+
+/// Has the server's processes for these databases run where we do, all of them: waking one that is elsewhere costs us
+/// twice as much, and each side has a process of its own. Answers whether that can be had: if the server is ours.
+async fn share_our_processor(
+    connection: &mut sqlx::PgConnection,
+    databases: &[String],
+) -> sqlx::Result<bool> {
+    let query = "SELECT pid FROM pg_stat_activity WHERE datname = ANY($1)";
+    let processes: Vec<i32> = sqlx::query_scalar(query).bind(databases).fetch_all(connection).await?;
+    // All of them are moved, also after one that could not be.
+    let shared: Vec<bool> = processes.into_iter().map(shares_that_processor).collect();
+    Ok(shared.into_iter().all(|one| one))
 }

@@ -10,7 +10,7 @@ mod sqlite;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use logcontext::LogContext;
+use logcontext::{FutureExt as _, LogContext, current_context};
 use sqlx::SqlStr;
 use tokio::runtime::Handle;
 
@@ -91,7 +91,7 @@ impl Connection {
         let counted = opener.open.count();
         let driver = match &opener.address {
             #[cfg(feature = "sqlite")]
-            Address::Sqlite(options) => {
+            Address::Sqlite { options, .. } => {
                 let (options, settings, role) = (options.clone(), Arc::clone(&opener.settings), opener.role);
                 let opening = async move { sqlite::Sqlite::open(&options, role, &settings, counted).await };
                 Driver::Sqlite(opener.on_its_own(opening).await?)
@@ -262,7 +262,7 @@ impl Drop for Connection {
             && let Ok(runtime) = Handle::try_current()
         {
             #[expect(clippy::disallowed_methods, reason = "counted: who closes the database waits for it")]
-            runtime.spawn(driver.close());
+            runtime.spawn(driver.close().following(current_context()));
         }
     }
 }

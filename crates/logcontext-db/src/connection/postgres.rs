@@ -5,6 +5,7 @@ mod canceller;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgRow};
 use sqlx::{ConnectOptions, Connection as _, Executor as _, Row as _, SqlStr};
 use tokio::time::timeout;
@@ -25,6 +26,9 @@ const AGAIN: Duration = Duration::from_millis(200);
 
 /// What the server can be told at most: its milliseconds are an `int`.
 const LONGEST_LIMIT: u128 = i32::MAX as u128;
+
+/// A statement on its way.
+type Answer<'a, T> = BoxFuture<'a, Result<T, sqlx::Error>>;
 
 pub(super) struct Postgres {
     connection: PgConnection,
@@ -77,20 +81,17 @@ impl Postgres {
         Ok(())
     }
 
-    pub(super) async fn fetch_all(
-        &mut self,
-        sql: SqlStr,
-        arguments: PgArguments,
-    ) -> Result<Vec<PgRow>, sqlx::Error> {
-        sqlx::query_with(sql, arguments).fetch_all(&mut self.connection).await
+    // sqlx's own futures as they are: each layer of ours around them would move them about.
+    pub(super) fn fetch_all(&mut self, sql: SqlStr, arguments: PgArguments) -> Answer<'_, Vec<PgRow>> {
+        self.connection.fetch_all(sqlx::query_with(sql, arguments))
     }
 
-    pub(super) async fn fetch_optional(
+    pub(super) fn fetch_optional(
         &mut self,
         sql: SqlStr,
         arguments: PgArguments,
-    ) -> Result<Option<PgRow>, sqlx::Error> {
-        sqlx::query_with(sql, arguments).fetch_optional(&mut self.connection).await
+    ) -> Answer<'_, Option<PgRow>> {
+        self.connection.fetch_optional(sqlx::query_with(sql, arguments))
     }
 
     pub(super) async fn execute(&mut self, sql: SqlStr, arguments: PgArguments) -> Result<u64, sqlx::Error> {

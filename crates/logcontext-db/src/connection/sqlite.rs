@@ -1,21 +1,24 @@
 //! A connection to SQLite. The driver runs its statements on a thread of its own; we know that thread, charge its
 //! CPU to whoever asked for the statement, and can interrupt it.
 
+mod thread;
+
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use logcontext::{DriverThread, LogContext};
+use logcontext::{LogContext, current_context};
 use sqlx::sqlite::{
     SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteRow, SqliteSynchronous,
 };
-use sqlx::{ConnectOptions, Connection as _, SqlStr};
+use sqlx::{ConnectOptions, Connection as _, Executor as _, SqlStr};
 
 use super::{Counted, OpenConnections, Role};
 use crate::Backend;
 use crate::error::Class;
 use crate::row::learn_null;
 use crate::settings::Settings;
+use thread::Thread;
 
 /// The only code of ours that SQLite's thread runs by itself is a collation: comparing by this one tells us the
 /// thread. And a `NULL` as the driver has it: see `row`.
@@ -34,8 +37,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 pub(super) struct Sqlite {
+    /// Dropped first: then it is known who closes the connection.
+    thread: Thread,
     connection: SqliteConnection,
-    thread: Arc<OnceLock<DriverThread>>,
     stop: Arc<Stop>,
     /// Set by SQLite when a transaction is rolled back, whoever does that.
     rolled_back: Arc<AtomicBool>,
@@ -53,16 +57,16 @@ impl Sqlite {
         counted: Counted,
     ) -> Result<Self, sqlx::Error> {
         let open = counted.all();
-        let thread = Arc::new(OnceLock::new());
-        let to_register = Arc::clone(&thread);
+        // If this fails half-way, its end is paid by whoever has asked for it as well.
+        let thread = Thread::default();
+        let inside = thread.inside(counted);
         let mut options = options
             .clone()
             .foreign_keys(true)
             .busy_timeout(settings.busy_timeout.min(LONGEST_BUSY_TIMEOUT))
             .collation(REGISTER, move |a, b| {
                 // Goes when SQLite has closed the files, and lets go of its collations.
-                let _ = &counted;
-                to_register.get_or_init(DriverThread::register);
+                inside.register();
                 a.cmp(b)
             })
             .thread_name(|n| format!("sqlite-{n}"))
@@ -83,8 +87,8 @@ impl Sqlite {
         drop(handle);
         let only_reads = Some(role == Role::Reader);
         Ok(Self {
-            connection,
             thread,
+            connection,
             stop,
             rolled_back,
             only_reads,
@@ -134,7 +138,7 @@ impl Sqlite {
         arguments: SqliteArguments,
     ) -> Result<Vec<SqliteRow>, sqlx::Error> {
         let _limit = self.stop.after(self.statement_timeout);
-        sqlx::query_with(sql, arguments).fetch_all(&mut self.connection).await
+        self.connection.fetch_all(sqlx::query_with(sql, arguments)).await
     }
 
     pub(super) async fn fetch_optional(
@@ -143,7 +147,7 @@ impl Sqlite {
         arguments: SqliteArguments,
     ) -> Result<Option<SqliteRow>, sqlx::Error> {
         let _limit = self.stop.after(self.statement_timeout);
-        sqlx::query_with(sql, arguments).fetch_optional(&mut self.connection).await
+        self.connection.fetch_optional(sqlx::query_with(sql, arguments)).await
     }
 
     pub(super) async fn execute(
@@ -187,14 +191,13 @@ impl Sqlite {
     }
 
     pub(super) fn charge(&self, context: &LogContext) {
-        if let Some(thread) = self.thread.get() {
-            thread.charge(context);
-        }
+        self.thread.charge(context);
     }
 
     pub(super) async fn close(self) -> Result<(), sqlx::Error> {
         // For the case that something runs that nobody waits for.
         self.stop.ask();
+        self.thread.ends_for(&current_context());
         // Of two that close at the same moment, neither is the last one, and the log stays beside the file.
         let _alone = self.open.closing.lock().await;
         self.connection.close().await
@@ -249,7 +252,9 @@ impl Stop {
 
     /// The statement that follows is to stop after so long, until the answer is dropped.
     fn after(self: &Arc<Self>, limit: Option<Duration>) -> Option<Limit> {
-        let deadline = self.start.elapsed().saturating_add(limit?);
+        // First: most have none, and need not know the time.
+        let limit = limit?;
+        let deadline = self.start.elapsed().saturating_add(limit);
         self.deadline.store(u64::try_from(deadline.as_nanos()).unwrap_or(u64::MAX), Relaxed);
         Some(Limit(Arc::clone(self)))
     }

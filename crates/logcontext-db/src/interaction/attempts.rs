@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use logcontext::LogContext;
 
+use super::nested::look_around;
 use super::pending::Pending;
 use super::seat::{Left, Seat};
-use super::tally::Outcome;
+use super::tally::{Outcome, Tally};
 use super::{Interaction, Isolation};
 use crate::database::payer;
 use crate::error::{Class, ours};
@@ -48,8 +49,11 @@ impl Attempts {
         let context = payer(interaction.name, interaction.origin);
         let database = interaction.database;
         let pool = Arc::clone(database.pool(interaction.read_only));
+        look_around(&pool, &context, interaction.name, interaction.origin);
         let begin = begin(database.backend(), interaction.read_only, interaction.isolation);
-        let pending = Pending::new(database.tally(interaction.name, &context));
+        let sums = Arc::clone(database.sums(interaction.name));
+        let slow = database.settings().slow_transaction;
+        let pending = Pending::new(Tally::new(interaction.name, context.clone(), sums, slow));
         Self {
             pool,
             begin,
@@ -61,11 +65,15 @@ impl Attempts {
         }
     }
 
+    pub(super) fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
     /// Begins a try. `None` if another transaction was in the way, and there may be a next try.
     pub(super) async fn begin(&mut self) -> Result<Option<Arc<Seat>>, Error> {
         loop {
             let mut held = self.pool.acquire(&self.context, self.name()).await?;
-            self.pending().tally().begins();
+            self.pending().tally().begins(held.since());
             match held.begin(self.begin, self.read_only).await {
                 Ok(()) => {
                     let seat = Seat::new(held);

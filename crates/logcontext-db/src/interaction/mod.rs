@@ -2,6 +2,7 @@
 
 mod attempts;
 mod callbacks;
+mod nested;
 mod pending;
 mod seat;
 mod tally;
@@ -13,13 +14,15 @@ use std::task::Poll;
 
 use logcontext::{Panic, catch_panic};
 
+use crate::pool::Pool;
 use crate::{Database, Error, Txn};
 use attempts::Attempts;
 
 pub(crate) use callbacks::Callbacks;
+pub(crate) use nested::{held_around, look_around};
 use seat::Left;
 pub(crate) use seat::{Lease, Seat};
-pub(crate) use tally::{Outcome, Tally, Transactions, collect, describe};
+pub(crate) use tally::{Outcome, Sums, Tally, Transactions, collect, describe};
 
 /// How well a transaction is kept apart from those beside it. PostgreSQL's levels; SQLite's transactions are always
 /// serializable.
@@ -85,7 +88,7 @@ impl Interaction<'_> {
             };
             // In a block of its own: calling the closure may panic before there is a future.
             let called = async { closure(Txn::new(seat, self.name, backend)).await };
-            match catching(called).await {
+            match catching(self.name, attempts.pool(), called).await {
                 Ok(Ok(value)) => match attempts.commit().await {
                     Ok(()) => return Ok(value),
                     Err(None) => {}
@@ -107,9 +110,9 @@ impl Interaction<'_> {
     }
 }
 
-async fn catching<F: Future>(future: F) -> Result<F::Output, Panic> {
+async fn catching<F: Future>(name: &'static str, pool: &Pool, future: F) -> Result<F::Output, Panic> {
     let mut future = pin!(future);
-    poll_fn(|cx| match catch_panic(|| future.as_mut().poll(cx)) {
+    poll_fn(|cx| match catch_panic(|| nested::inside(pool, name, || future.as_mut().poll(cx))) {
         Ok(Poll::Pending) => Poll::Pending,
         Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
         Err(panic) => Poll::Ready(Err(panic)),

@@ -1,12 +1,14 @@
 //! [`Tally`]: what one interaction costs; and the sums by name.
 
+use std::hash::{Hash as _, Hasher as _};
+use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use logcontext::LogContext;
 use logcontext::source::{Collector, Figure, FigureKind, Histogram};
-use rustc_hash::FxHashMap;
+use rustc_hash::FxHasher;
 
 /// How an interaction ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,10 +27,10 @@ const OUTCOMES: [(Outcome, &str); 4] = [
 ];
 
 /// One interaction's: counted once, however often it is tried, whatever becomes of it.
-pub(crate) struct Tally {
+pub(crate) struct Tally<S: Deref<Target = Sums> = Arc<Sums>> {
     context: LogContext,
     name: &'static str,
-    sums: Arc<Sums>,
+    sums: S,
     slow: Duration,
     tries: u32,
     began: Option<Instant>,
@@ -37,10 +39,16 @@ pub(crate) struct Tally {
     concluded: bool,
 }
 
-impl Tally {
-    pub(crate) fn begins(&mut self) {
+impl<S: Deref<Target = Sums>> Tally<S> {
+    /// Of a transaction of this name, which counts for these sums. Logged if it takes as long as that.
+    pub(crate) fn new(name: &'static str, context: LogContext, sums: S, slow: Duration) -> Self {
+        Self { context, name, sums, slow, tries: 0, began: None, spent: Duration::ZERO, concluded: false }
+    }
+
+    /// A try has a connection since then.
+    pub(crate) fn begins(&mut self, since: Instant) {
         self.tries += 1;
-        self.began = Some(Instant::now());
+        self.began = Some(since);
     }
 
     /// The try that has just begun was none.
@@ -50,8 +58,15 @@ impl Tally {
     }
 
     pub(crate) fn ends(&mut self) {
+        if self.began.is_some() {
+            self.ends_at(Instant::now());
+        }
+    }
+
+    /// The same, for whoever knows already what time it is.
+    pub(crate) fn ends_at(&mut self, now: Instant) {
         if let Some(began) = self.began.take() {
-            self.spent += began.elapsed();
+            self.spent += now.saturating_duration_since(began);
         }
     }
 
@@ -82,7 +97,9 @@ impl Tally {
             self.context.record_db_transaction(self.spent);
         }
         self.sums.outcomes[outcome as usize].fetch_add(1, Relaxed);
-        self.sums.tries.fetch_add(self.tries.into(), Relaxed);
+        if self.tries > 1 {
+            self.sums.further_tries.fetch_add((self.tries - 1).into(), Relaxed);
+        }
         self.sums.seconds.observe(self.spent);
         if self.spent >= self.slow {
             tracing::warn!(
@@ -97,7 +114,7 @@ impl Tally {
     }
 }
 
-impl Drop for Tally {
+impl<S: Deref<Target = Sums>> Drop for Tally<S> {
     fn drop(&mut self) {
         if !self.concluded {
             self.record(Outcome::Cancelled);
@@ -107,9 +124,10 @@ impl Drop for Tally {
 
 /// The sums of all transactions of one name.
 #[derive(Debug)]
-struct Sums {
+pub(crate) struct Sums {
     outcomes: [AtomicU64; OUTCOMES.len()],
-    tries: AtomicU64,
+    /// Beyond the first ones, of which there are as many as outcomes.
+    further_tries: AtomicU64,
     seconds: Histogram,
 }
 
@@ -117,35 +135,47 @@ impl Default for Sums {
     fn default() -> Self {
         Self {
             outcomes: [const { AtomicU64::new(0) }; OUTCOMES.len()],
-            tries: AtomicU64::new(0),
+            further_tries: AtomicU64::new(0),
             seconds: Histogram::seconds(),
         }
     }
 }
 
-/// The sums of all names: few, for they are in the code.
+/// The sums of all names: few, for they are in the code. A name that is there once stays, so looking for it takes no
+/// lock and writes nothing.
 #[derive(Debug, Default)]
-pub(crate) struct Transactions(RwLock<FxHashMap<&'static str, Arc<Sums>>>);
+pub(crate) struct Transactions([Link; CHAINS]);
+
+const CHAINS: usize = 32;
+
+type Link = OnceLock<Box<Named>>;
+
+#[derive(Debug)]
+struct Named {
+    name: &'static str,
+    sums: Arc<Sums>,
+    next: Link,
+}
 
 impl Transactions {
-    pub(crate) fn tally(&self, name: &'static str, context: &LogContext, slow: Duration) -> Tally {
-        Tally {
-            context: context.clone(),
-            name,
-            sums: self.sums(name),
-            slow,
-            tries: 0,
-            began: None,
-            spent: Duration::ZERO,
-            concluded: false,
+    pub(crate) fn sums(&self, name: &'static str) -> &Arc<Sums> {
+        let mut hasher = FxHasher::default();
+        name.hash(&mut hasher);
+        let mut link = &self.0[(hasher.finish() >> 32) as usize % CHAINS];
+        loop {
+            // Whoever else adds one at this moment is asked for its name first.
+            let named =
+                link.get_or_init(|| Box::new(Named { name, sums: Arc::default(), next: Link::new() }));
+            if named.name == name {
+                return &named.sums;
+            }
+            link = &named.next;
         }
     }
 
-    fn sums(&self, name: &'static str) -> Arc<Sums> {
-        let known = self.0.read().unwrap_or_else(PoisonError::into_inner).get(name).map(Arc::clone);
-        known.unwrap_or_else(|| {
-            let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(all.entry(name).or_default())
+    fn all(&self) -> impl Iterator<Item = &Named> {
+        self.0.iter().flat_map(|first| {
+            std::iter::successors(first.get().map(Box::as_ref), |named| named.next.get().map(Box::as_ref))
         })
     }
 }
@@ -175,17 +205,55 @@ pub(crate) const fn describe() -> [Figure; 3] {
 }
 
 pub(crate) fn collect(database: &str, transactions: &Transactions, out: &mut dyn Collector) {
-    let all: Vec<_> = {
-        let all = transactions.0.read().unwrap_or_else(PoisonError::into_inner);
-        all.iter().map(|(name, sums)| (*name, Arc::clone(sums))).collect()
-    };
-    for (name, sums) in all {
-        let labels = [("database", database), ("transaction", name)];
+    for Named { name, sums, .. } in transactions.all() {
+        let labels = [("database", database), ("transaction", *name)];
+        let mut tries = sums.further_tries.load(Relaxed);
         for (outcome, text) in OUTCOMES {
             let count = sums.outcomes[outcome as usize].load(Relaxed);
+            tries += count;
             out.value(COUNT, &[labels[0], labels[1], ("outcome", text)], count as f64);
         }
-        out.value(TRIES, &labels, sums.tries.load(Relaxed) as f64);
+        out.value(TRIES, &labels, tries as f64);
         out.histogram(SECONDS, &labels, &sums.seconds.read());
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_name_has_sums_of_its_own_and_keeps_them() {
+        let names: Vec<&'static str> = (0..200).map(|n| &*format!("name {n}").leak()).collect();
+        let transactions = Transactions::default();
+        let first: Vec<_> = names.iter().map(|name| Arc::clone(transactions.sums(name))).collect();
+        for (name, sums) in names.iter().zip(&first) {
+            assert!(Arc::ptr_eq(transactions.sums(name), sums), "{name}");
+            sums.further_tries.fetch_add(1, Relaxed);
+        }
+        let mut all: Vec<_> = transactions.all().map(|named| named.name).collect();
+        all.sort_unstable();
+        let mut sorted = names.clone();
+        sorted.sort_unstable();
+        assert_eq!(all, sorted);
+        assert!(first.iter().all(|sums| sums.further_tries.load(Relaxed) == 1));
+    }
+
+    #[test]
+    fn those_who_ask_for_a_name_at_once_get_the_same_sums() {
+        let transactions = Transactions::default();
+        #[expect(clippy::disallowed_methods, reason = "no context is needed for this")]
+        std::thread::scope(|scope| {
+            let ask =
+                || scope.spawn(|| (0..64).map(|n| Arc::clone(transactions.sums(NAMES[n % 4]))).collect());
+            let asked: Vec<Vec<Arc<Sums>>> =
+                [ask(), ask(), ask(), ask()].map(|thread| thread.join().unwrap()).into();
+            for n in 0..64 {
+                assert!(asked.iter().all(|sums| Arc::ptr_eq(&sums[n], &asked[0][n])));
+            }
+        });
+        assert_eq!(transactions.all().count(), NAMES.len());
+    }
+
+    const NAMES: [&str; 4] = ["a", "b", "c", "d"];
 }

@@ -7,8 +7,9 @@ use std::time::Instant;
 use logcontext::{LogContext, current_context};
 use tokio::time::timeout;
 
+use super::Pool;
 use super::leaving::Leaving;
-use super::{Object, Pool};
+use super::places::Lent;
 use crate::Backend;
 use crate::connection::Connection;
 use crate::error::{Class, is_statement_timeout};
@@ -16,8 +17,9 @@ use crate::error::{Class, is_statement_timeout};
 /// A connection in use. Given back by [`release`](Self::release). One that is dropped was in the middle of
 /// something: that is ended in the background first, for the context that had begun it.
 pub(crate) struct Held {
-    object: Option<Object>,
-    pool: Arc<Pool>,
+    lent: Option<Lent>,
+    /// Since when.
+    since: Instant,
     context: LogContext,
     /// Who has asked for the statement that runs, if not that context but a part of it.
     asker: Option<LogContext>,
@@ -33,6 +35,8 @@ pub(super) struct State {
     pub(super) broken: bool,
 }
 
+const HELD: &str = "held until it is released, which takes it";
+
 impl State {
     fn is_clean(self) -> bool {
         !(self.in_flight || self.in_transaction || self.broken)
@@ -40,29 +44,33 @@ impl State {
 }
 
 impl Held {
-    pub(super) fn new(object: Object, pool: &Arc<Pool>, context: &LogContext) -> Self {
-        let (pool, context) = (Arc::clone(pool), context.clone());
-        Self { object: Some(object), pool, context, asker: None, state: State::default() }
+    pub(super) fn new(lent: Lent, context: &LogContext, since: Instant) -> Self {
+        Self { lent: Some(lent), since, context: context.clone(), asker: None, state: State::default() }
     }
 
     pub(crate) fn backend(&self) -> Backend {
-        self.pool.objects.manager().opener().backend()
+        self.pool().opener.backend()
     }
 
     pub(crate) fn pool(&self) -> &Arc<Pool> {
-        &self.pool
+        self.lent.as_ref().expect(HELD).pool()
+    }
+
+    /// Since when it is held.
+    pub(crate) fn since(&self) -> Instant {
+        self.since
     }
 
     /// Was it opened for us, and never used?
     pub(crate) fn is_new(&self) -> bool {
-        self.object.as_ref().is_some_and(|object| object.is_new)
+        self.lent.as_ref().is_some_and(|lent| lent.connection().is_new)
     }
 
     /// The connection, for one statement. [`done`](Self::done) must follow: if it does not, the statement was
     /// dropped half-way.
     pub(crate) fn connection(&mut self) -> &mut Connection {
         self.state.in_flight = true;
-        self.object.as_deref_mut().expect("held until it is released, which takes it")
+        self.lent.as_mut().expect(HELD).connection_mut()
     }
 
     /// The statement has ended.
@@ -71,8 +79,8 @@ impl Held {
         let Err(error) = result else { return };
         match Class::of(error, self.backend()) {
             Class::Lost => self.lost(),
-            Class::Cancelled if is_statement_timeout(error, &self.pool.settings) => {
-                self.pool.figures.statement_timeouts.fetch_add(1, Relaxed);
+            Class::Cancelled if is_statement_timeout(error, &self.pool().settings) => {
+                self.pool().figures.statement_timeouts.fetch_add(1, Relaxed);
             }
             Class::Cancelled | Class::Conflict | Class::Other => {}
         }
@@ -80,8 +88,8 @@ impl Held {
 
     fn lost(&mut self) {
         self.state.broken = true;
-        self.pool.figures.lost.fetch_add(1, Relaxed);
-        self.pool.health.doubt();
+        self.pool().figures.lost.fetch_add(1, Relaxed);
+        self.pool().health.doubt();
     }
 
     /// Runs a statement without arguments and results.
@@ -102,7 +110,7 @@ impl Held {
 
     /// What follows may only read, or may write as well: where the connection can be told.
     pub(crate) async fn only_reads(&mut self, read_only: bool) -> Result<(), sqlx::Error> {
-        if self.object.as_deref().is_some_and(|connection| connection.is_told(read_only)) {
+        if self.lent.as_ref().is_some_and(|lent| lent.connection().is_told(read_only)) {
             return Ok(());
         }
         let result = self.connection().only_reads(read_only).await;
@@ -112,7 +120,7 @@ impl Held {
 
     /// Has the database ended the transaction by itself?
     pub(crate) fn has_rolled_back(&self) -> bool {
-        self.object.as_deref().is_some_and(|connection| connection.has_rolled_back())
+        self.lent.as_ref().is_some_and(|lent| lent.connection().has_rolled_back())
     }
 
     /// A statement follows that the current context asks for: it pays for what the driver burns, even if it is not
@@ -123,8 +131,8 @@ impl Held {
         }
         let current = current_context();
         if current != self.context && !current.is_sentinel() {
-            if let Some(object) = &self.object {
-                object.charge(&self.context);
+            if let Some(lent) = &self.lent {
+                lent.connection().charge(&self.context);
             }
             self.asker = Some(current);
         }
@@ -132,8 +140,8 @@ impl Held {
 
     /// That statement has been answered, or nobody waits for it any more.
     pub(crate) fn answered(&mut self) {
-        if let (Some(object), Some(asker)) = (&self.object, self.asker.take()) {
-            object.charge(&asker);
+        if let (Some(asker), Some(lent)) = (self.asker.take(), &self.lent) {
+            lent.connection().charge(&asker);
         }
     }
 
@@ -144,7 +152,7 @@ impl Held {
 
     /// Asks the server whether it is still there.
     pub(crate) async fn is_alive(&mut self) -> bool {
-        let limit = self.pool.settings.ping_timeout();
+        let limit = self.pool().settings.ping_timeout();
         match timeout(limit, self.connection().ping()).await {
             Ok(result) => {
                 self.done(&result);
@@ -152,7 +160,7 @@ impl Held {
             }
             Err(_) => {
                 self.lost();
-                self.pool.health.condemn();
+                self.pool().health.condemn();
                 false
             }
         }
@@ -169,42 +177,50 @@ impl Held {
 
     /// Asks what is running to stop, where that needs no waiting.
     pub(crate) fn interrupt(&self) {
-        if let Some(object) = &self.object {
-            object.interrupt();
+        if let Some(lent) = &self.lent {
+            lent.connection().interrupt();
         }
     }
 
     /// Gives it back: to the pool at once, or, if it was left in the middle of something, once that has been ended.
-    pub(crate) fn release(mut self) {
-        self.give_back();
+    pub(crate) fn release(self) {
+        self.release_at(Instant::now());
+    }
+
+    /// The same, for whoever knows already what time it is.
+    pub(crate) fn release_at(mut self, now: Instant) {
+        self.give_back(now);
     }
 
     /// Ends what it is in the middle of, and gives it back.
     pub(crate) async fn settle(mut self) {
         self.answered();
-        if let Some(object) = self.object.take() {
-            Leaving::new(object, &self.pool, &self.context, self.state).settle().await;
+        if let Some(lent) = self.lent.take() {
+            Leaving::new(lent, &self.context, self.state).settle().await;
         }
     }
 
-    fn give_back(&mut self) {
+    fn give_back(&mut self, now: Instant) {
         self.answered();
-        let Some(mut object) = self.object.take() else { return };
-        if self.state.is_clean() && !self.pool.is_closed() {
-            object.charge(&self.context);
-            object.used = Instant::now();
+        let Some(mut lent) = self.lent.take() else { return };
+        if self.state.is_clean() && !lent.pool().is_closed() {
+            let connection = lent.connection_mut();
+            connection.charge(&self.context);
+            connection.used = now;
             // Given back by its drop; closed by it, if the pool has been closed just now.
             return;
         }
         if self.state.in_flight {
-            object.interrupt();
+            lent.connection().interrupt();
         }
-        Leaving::new(object, &self.pool, &self.context, self.state).go();
+        Leaving::new(lent, &self.context, self.state).go();
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.give_back();
+        if self.lent.is_some() {
+            self.give_back(Instant::now());
+        }
     }
 }

@@ -1,20 +1,17 @@
 //! [`Leaving`]: a connection that was left in the middle of something, on its way back to the pool or out of it.
 
-use std::sync::Arc;
 use std::time::Instant;
 
-use deadpool::managed::Object as Pooled;
 use logcontext::{FutureExt as _, LogContext};
 use tokio::runtime::Handle;
 
 use super::held::State;
-use super::{Object, Pool};
+use super::places::Lent;
 
 /// A connection that is not fit for the pool yet. What it is in the middle of is ended; and if that is itself dropped
 /// half-way, it is ended further on:
 pub(super) struct Leaving {
-    object: Option<Object>,
-    pool: Arc<Pool>,
+    lent: Option<Lent>,
     context: LogContext,
     state: State,
     by: By,
@@ -32,27 +29,27 @@ enum By {
 }
 
 impl Leaving {
-    pub(super) fn new(object: Object, pool: &Arc<Pool>, context: &LogContext, state: State) -> Self {
-        Self { object: Some(object), pool: Arc::clone(pool), context: context.clone(), state, by: By::Caller }
+    pub(super) fn new(lent: Lent, context: &LogContext, state: State) -> Self {
+        Self { lent: Some(lent), context: context.clone(), state, by: By::Caller }
     }
 
     pub(super) async fn settle(mut self) {
-        let Some(object) = self.object.as_mut() else { return };
+        let Some(lent) = self.lent.as_mut() else { return };
         let State { in_flight, in_transaction, .. } = self.state;
         // Until this is done: whoever takes it on from here finds something running.
         self.state.in_flight = true;
-        let is_fit = !self.state.broken && object.settle(in_flight, in_transaction).await;
-        object.charge(&self.context);
+        let is_fit = !self.state.broken && lent.connection_mut().settle(in_flight, in_transaction).await;
+        lent.connection().charge(&self.context);
         self.state = State { broken: !is_fit, ..State::default() };
-        if is_fit && !self.pool.is_closed() {
-            object.used = Instant::now();
+        if is_fit && !lent.pool().is_closed() {
+            lent.connection_mut().used = Instant::now();
             // Given back by its drop.
-            self.object = None;
+            self.lent = None;
             return;
         }
-        if let Some(object) = self.object.take() {
+        if let Some(lent) = self.lent.take() {
             // Its place is free from here on: who waits for it need not wait for the goodbye as well.
-            Pooled::take(object).close().await;
+            lent.take().close().await;
         }
     }
 
@@ -61,7 +58,7 @@ impl Leaving {
         if self.state.broken {
             return self.cut();
         }
-        let runtime = self.pool.runtime();
+        let Some(runtime) = self.lent.as_ref().map(|lent| lent.pool().runtime()) else { return };
         // Not where we are inside already: while tokio drops what it refuses to run, it cannot be entered.
         let _inside = Handle::try_current().is_err().then(|| runtime.enter());
         let context = self.context.clone();
@@ -81,17 +78,17 @@ impl Leaving {
     }
 
     fn cut(mut self) {
-        if let Some(object) = self.object.take() {
-            Pooled::take(object).cut();
+        if let Some(lent) = self.lent.take() {
+            lent.take().cut();
         }
     }
 }
 
 impl Drop for Leaving {
     fn drop(&mut self) {
-        if let Some(object) = self.object.take() {
-            let (pool, context) = (Arc::clone(&self.pool), std::mem::take(&mut self.context));
-            Self { object: Some(object), pool, context, state: self.state, by: self.by }.go();
+        if let Some(lent) = self.lent.take() {
+            let context = std::mem::take(&mut self.context);
+            Self { lent: Some(lent), context, state: self.state, by: self.by }.go();
         }
     }
 }

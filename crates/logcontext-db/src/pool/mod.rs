@@ -1,12 +1,14 @@
 //! [`Pool`]: connections that are waited for, used, and given back.
 //!
-//! deadpool keeps them; what it does not tell is told here: who waits, since when, and when the waiting was over.
+//! Getting one is two steps: a place in the pool, which may have to be waited for, and a connection in that place,
+//! which may have to be opened.
 
-mod connections;
 mod figures;
+mod filling;
 mod health;
 mod held;
 mod leaving;
+mod places;
 mod waiting;
 
 use std::future::Future;
@@ -16,26 +18,22 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed, Ordering::SeqCst};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use deadpool::managed::{self, PoolError, TimeoutType, Timeouts};
 use logcontext::LogContext;
 use tokio::runtime::Handle;
 
 use crate::Error;
 use crate::connection::{Connection, Opener};
 use crate::error::Class;
+use crate::interaction::held_around;
 use crate::settings::Settings;
 
-pub(crate) use connections::Connections;
 pub(crate) use figures::{PoolFigures, collect, describe};
+use filling::Unfilled;
 use health::Health;
 pub(crate) use held::Held;
+use places::{Closed, Place, Places};
+use waiting::Queue;
 pub use waiting::Waiting;
-use waiting::{Queue, WAITER};
-
-type Object = managed::Object<Connections>;
-
-const AT_ONCE: Timeouts = Timeouts { wait: Some(Duration::ZERO), create: None, recycle: None };
-const WHENEVER: Timeouts = Timeouts { wait: None, create: None, recycle: None };
 
 /// Between two tries to connect: from this on, doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -44,38 +42,45 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 pub(crate) struct Pool {
     pub(crate) name: Arc<str>,
     database: Arc<str>,
-    objects: managed::Pool<Connections>,
+    places: Places,
+    opener: Opener,
     queue: Queue,
     pub(crate) figures: Arc<PoolFigures>,
     pub(crate) settings: Arc<Settings>,
     closed: AtomicBool,
-    health: Arc<Health>,
+    /// Once there has been a connection.
+    filled: AtomicBool,
+    told_of_loss: AtomicBool,
+    health: Health,
 }
 
 impl Pool {
     pub(crate) fn new(name: Arc<str>, database: Arc<str>, size: usize, opener: Opener) -> Arc<Self> {
         let settings = Arc::clone(&opener.settings);
         let figures = Arc::new(PoolFigures::default());
-        let health = Arc::new(Health::default());
-        let connections = Connections::new(opener, Arc::clone(&figures), Arc::clone(&health));
-        let objects = managed::Pool::builder(connections)
-            .max_size(size.max(1))
-            // The one used last is the likeliest to be warm, and the others may become idle.
-            .queue_mode(managed::QueueMode::Lifo)
-            .build()
-            .expect("no timeouts are given, so no runtime is needed");
         let queue =
             Queue::new(Arc::clone(&database), Arc::clone(&name), settings.slow_wait, Arc::clone(&figures));
         Arc::new(Self {
             name,
             database,
-            objects,
+            places: Places::new(size.max(1)),
+            opener,
             queue,
             figures,
             settings,
             closed: AtomicBool::new(false),
-            health,
+            filled: AtomicBool::new(false),
+            told_of_loss: AtomicBool::new(false),
+            health: Health::default(),
         })
+    }
+
+    /// A connection for the context, if one is idle and nobody waits for it: nearly always so.
+    pub(crate) fn acquire_at_once(self: &Arc<Self>, context: &LogContext) -> Option<Held> {
+        let now = Instant::now();
+        let lent = self.idle_at_once(now)?;
+        self.figures.waits.observe(Duration::ZERO);
+        Some(Held::new(lent, context, now))
     }
 
     /// A connection for a transaction of this name, as soon as there is one. What is waited for one is recorded for
@@ -85,8 +90,12 @@ impl Pool {
         context: &LogContext,
         transaction: &'static str,
     ) -> Result<Held, Error> {
+        if let Some(held) = self.acquire_at_once(context) {
+            return Ok(held);
+        }
         let deadline = after(Instant::now(), self.settings.acquire_timeout);
-        self.acquire_until(context, transaction, deadline, deadline).await
+        // In a box: it is seldom needed, and whoever gets a connection at once need not make room for it.
+        Box::pin(self.acquire_until(context, transaction, deadline, deadline)).await
     }
 
     /// The same, but a server that is not there is tried again for so long only; once in any case.
@@ -111,25 +120,24 @@ impl Pool {
         let mut pause = FIRST_PAUSE;
         let mut tries = 0;
         loop {
-            let error = match within(deadline, self.objects.timeout_get(&AT_ONCE)).await {
-                Some(Err(PoolError::Timeout(TimeoutType::Wait))) => {
-                    self.wait_in_line(context, transaction, deadline).await?
-                }
-                got => {
-                    if tries == 0 && !matches!(got, Some(Err(PoolError::Closed))) {
+            let place = match Place::at_once(self) {
+                Ok(Some(place)) => {
+                    if tries == 0 {
                         self.figures.waits.observe(Duration::ZERO);
                     }
-                    got
+                    place
                 }
+                Ok(None) => self.wait_in_line(context, transaction, deadline).await?,
+                Err(Closed) => return Err(self.is_closed_error()),
             };
             tries += 1;
-            let error = match error {
-                Some(Ok(object)) => return Ok(Held::new(object, self, context)),
-                Some(Err(PoolError::Backend(error))) => error,
-                Some(Err(_)) => return Err(self.is_closed_error()),
+            let error = match within(deadline, self.fill(place)).await {
+                Some(Ok(lent)) => return Ok(Held::new(lent, context, Instant::now())),
+                Some(Err(Unfilled::Driver(error))) => error,
+                Some(Err(Unfilled::MemoryLost)) => return Err(self.memory_lost()),
                 None => return Err(self.cannot_connect(tries, no_answer())),
             };
-            let hopeless = !is_worth_another_try(&error, self.objects.manager().opener());
+            let hopeless = !is_worth_another_try(&error, &self.opener);
             if hopeless || Instant::now() + pause >= reachable {
                 return Err(self.cannot_connect(tries, error));
             }
@@ -140,23 +148,32 @@ impl Pool {
         }
     }
 
-    /// `None` if a place became free in time, and a connection in it did not.
     async fn wait_in_line(
-        &self,
+        self: &Arc<Self>,
         context: &LogContext,
         transaction: &'static str,
         deadline: Instant,
-    ) -> Result<Option<Result<Object, PoolError<sqlx::Error>>>, Error> {
+    ) -> Result<Place, Error> {
+        self.look_for_ourselves(transaction)?;
         let limit = self.settings.queue_limit;
-        let Some(place) = self.queue.enter(context, transaction, limit) else {
+        let Some(_in_line) = self.queue.enter(context, transaction, limit) else {
             self.figures.queue_full.fetch_add(1, Relaxed);
             return Err(Error::QueueFull { pool: Arc::clone(&self.name), limit });
         };
-        let getting = WAITER.scope(place.waiter(), self.objects.timeout_get(&WHENEVER));
-        match within(deadline, getting).await {
-            None if !place.is_granted() => Err(self.timed_out()),
-            got => Ok(got),
+        match within(deadline, Place::next(self)).await {
+            Some(Ok(place)) => Ok(place),
+            Some(Err(Closed)) => Err(self.is_closed_error()),
+            None => Err(self.timed_out()),
         }
+    }
+
+    /// Who waits inside of interactions that hold all connections would do so until the acquire timeout.
+    fn look_for_ourselves(&self, inner: &'static str) -> Result<(), Error> {
+        let Some((held, outer)) = held_around(self) else { return Ok(()) };
+        if held >= self.capacity() {
+            return Err(Error::Nested { pool: Arc::clone(&self.name), outer, inner });
+        }
+        Ok(())
     }
 
     fn timed_out(&self) -> Error {
@@ -169,6 +186,15 @@ impl Pool {
         Error::Connect { database: Arc::clone(&self.database), tries, source }
     }
 
+    /// Another connection to memory would be to another database, which is empty.
+    fn memory_lost(&self) -> Error {
+        let error = Error::MemoryLost { database: Arc::clone(&self.database) };
+        if !self.told_of_loss.swap(true, Relaxed) {
+            tracing::error!(target: "logcontext::db", "{error}");
+        }
+        error
+    }
+
     fn is_closed_error(&self) -> Error {
         self.figures.closed.fetch_add(1, Relaxed);
         Error::Closed { database: Arc::clone(&self.database) }
@@ -176,7 +202,7 @@ impl Pool {
 
     /// Is it the only connection to something in memory?
     pub(crate) fn is_private(&self) -> bool {
-        self.objects.manager().opener().address.is_in_memory()
+        self.opener.address.is_in_memory()
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -185,7 +211,7 @@ impl Pool {
 
     /// The runtime of whoever calls this; the database's own for those outside any.
     fn runtime(&self) -> Handle {
-        self.objects.manager().opener().runtime()
+        self.opener.runtime()
     }
 
     pub(crate) fn waiting(&self) -> Vec<Waiting> {
@@ -194,21 +220,23 @@ impl Pool {
 
     /// How many connections are idle, and how many in use.
     pub(crate) fn counts(&self) -> (usize, usize) {
-        let size = self.objects.status().size;
-        // What deadpool says is available leaves out as many as there are waiting.
-        let idle = self.objects.retain(|_, _| true).retained;
-        (idle, size.saturating_sub(idle))
+        self.places.counts()
     }
 
     pub(crate) fn max_size(&self) -> usize {
-        self.objects.status().max_size
+        self.places.size()
+    }
+
+    /// The same, closed or not.
+    pub(crate) fn capacity(&self) -> usize {
+        self.places.capacity()
     }
 
     /// Closes the connections that nobody has used for so long.
     pub(crate) async fn reap(&self, idle: Duration) -> usize {
-        let removed = self.objects.retain(|connection, _| connection.used.elapsed() < idle).removed;
+        let removed = self.places.remove(|connection| connection.used.elapsed() >= idle);
         let count = removed.len();
-        close_all(removed.into_iter().map(|connection| *connection).collect()).await;
+        close_all(removed).await;
         count
     }
 
@@ -216,9 +244,7 @@ impl Pool {
     /// closed when they are given back.
     pub(crate) fn close(&self) -> Vec<Connection> {
         self.closed.store(true, SeqCst);
-        let idle = self.objects.retain(|_, _| false).removed;
-        self.objects.close();
-        idle.into_iter().map(|connection| *connection).collect()
+        self.places.close()
     }
 }
 

@@ -2,18 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use logcontext::LogContext;
 
 use super::PoolFigures;
-
-tokio::task_local! {
-    /// Set while deadpool is asked for a connection that has to be waited for: the pool is told through it when a
-    /// place has become free, apart from when the connection in that place is ready.
-    pub(super) static WAITER: Arc<Waiter>;
-}
 
 /// Somebody who waits for a connection.
 #[derive(Clone, Debug)]
@@ -44,12 +38,11 @@ struct Line {
     waiters: Mutex<BTreeMap<u64, Arc<Waiter>>>,
 }
 
-pub(super) struct Waiter {
+struct Waiter {
     number: u64,
     context: LogContext,
     transaction: &'static str,
     since: Instant,
-    over: OnceLock<()>,
     line: Arc<Line>,
 }
 
@@ -79,9 +72,8 @@ impl Queue {
         }
         let number = self.0.next.fetch_add(1, Relaxed);
         let line = Arc::clone(&self.0);
-        let (context, since, over) = (context.clone(), Instant::now(), OnceLock::new());
-        let waiter = Waiter { number, context, transaction, since, over, line };
-        let waiter = Arc::new(waiter);
+        let (context, since) = (context.clone(), Instant::now());
+        let waiter = Arc::new(Waiter { number, context, transaction, since, line });
         self.0.lock().insert(number, Arc::clone(&waiter));
         Some(InLine(waiter))
     }
@@ -105,47 +97,29 @@ impl Line {
     }
 }
 
-impl Waiter {
-    /// The waiting is over: there is a place, or nobody wants it any more. Once.
-    pub(super) fn granted(&self) {
-        if self.over.set(()).is_err() {
-            return;
-        }
-        let wait = self.since.elapsed();
-        self.line.lock().remove(&self.number);
-        self.line.length.fetch_sub(1, Relaxed);
-        self.context.record_db_wait(wait);
-        self.line.figures.waits.observe(wait);
-        if wait >= self.line.slow {
-            tracing::warn!(
-                target: "logcontext::db",
-                transaction = self.transaction,
-                database = &*self.line.database,
-                pool = &*self.line.pool,
-                ?wait,
-                context = self.context.name(),
-                "waited long for a database connection",
-            );
-        }
-    }
-}
-
-/// A place in the line: left when it is dropped.
+/// A place in the line: left when it is dropped, and the waiting is over: there is a connection's place, or nobody
+/// wants it any more.
 pub(super) struct InLine(Arc<Waiter>);
-
-impl InLine {
-    pub(super) fn waiter(&self) -> Arc<Waiter> {
-        Arc::clone(&self.0)
-    }
-
-    /// Has a place been given?
-    pub(super) fn is_granted(&self) -> bool {
-        self.0.over.get().is_some()
-    }
-}
 
 impl Drop for InLine {
     fn drop(&mut self) {
-        self.0.granted();
+        let waiter = &*self.0;
+        let line = &*waiter.line;
+        let wait = waiter.since.elapsed();
+        line.lock().remove(&waiter.number);
+        line.length.fetch_sub(1, Relaxed);
+        waiter.context.record_db_wait(wait);
+        line.figures.waits.observe(wait);
+        if wait >= line.slow {
+            tracing::warn!(
+                target: "logcontext::db",
+                transaction = waiter.transaction,
+                database = &*line.database,
+                pool = &*line.pool,
+                ?wait,
+                context = waiter.context.name(),
+                "waited long for a database connection",
+            );
+        }
     }
 }

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, unused_macros, unused_imports, reason = "no test uses all of it")]
 
+pub(crate) mod asking;
+pub(crate) mod drivers;
 pub(crate) mod figures;
 pub(crate) mod hold;
 pub(crate) mod outside;
@@ -93,6 +95,13 @@ pub(crate) fn run(own: impl Fn() -> Own, test: impl AsyncFn(Own, Setting<'_>)) {
 pub(crate) struct Setting<'a> {
     pub(crate) context: LogContext,
     pub(crate) test: &'a Test,
+}
+
+impl Setting<'_> {
+    /// How many transactions its context was charged.
+    pub(crate) fn transactions(&self) -> u64 {
+        self.context.usage().db_txn_count
+    }
 }
 
 /// Tests that hold on both databases and both runtimes: `sqlite::name`, and `postgres::name`, which needs a server.

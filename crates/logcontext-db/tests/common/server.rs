@@ -64,6 +64,13 @@ impl Own {
         }
     }
 
+    /// Ends the sessions of this database where this holds, and waits until they are gone.
+    pub(crate) async fn kill(&self, condition: &str) {
+        let all = format!("datname = '{}' and {condition}", self.database());
+        self.psql(format!("select pg_terminate_backend(pid) from pg_stat_activity where {all}")).await;
+        self.until_sessions(condition, 0).await;
+    }
+
     /// Freezes the sessions of this database that are there (`STOP`), or wakes them up (`CONT`); new ones answer.
     pub(crate) async fn signal_sessions(&self, signal: &str) {
         assert!(self.server.is_some(), "only a server of our own is on this machine for sure");

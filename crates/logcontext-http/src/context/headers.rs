@@ -1,9 +1,11 @@
 //! What is added to the headers of each response, in one place.
 
+use std::cell::Cell;
 use std::fmt::{self, Display, Formatter};
 use std::io::Write;
 use std::time::Duration;
 
+use bytes::{BufMut, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use logcontext::LogContext;
 
@@ -17,10 +19,26 @@ pub(super) fn add(headers: &mut HeaderMap, config: &Config, context: &LogContext
     }
     if let Some(name) = &config.request_id
         && let Some(id) = context.request_id()
-        && let Ok(id) = HeaderValue::from_str(id)
+        && let Some(id) = value(id)
     {
         headers.insert(name.clone(), id);
     }
+}
+
+/// This text in memory that many values share: one allocation for hundreds of them.
+fn value(text: &str) -> Option<HeaderValue> {
+    const BLOCK: usize = 4_096;
+    thread_local! {
+        static REST: Cell<BytesMut> = Cell::default();
+    }
+    let mut block = REST.try_with(Cell::take).unwrap_or_default();
+    if block.capacity() < text.len() {
+        block = BytesMut::with_capacity(BLOCK.max(text.len()));
+    }
+    block.put_slice(text.as_bytes());
+    let text = block.split().freeze();
+    let _ = REST.try_with(|rest| rest.set(block));
+    HeaderValue::from_maybe_shared(text).ok()
 }
 
 /// `cpu;dur=1.234, db;dur=0.8, ..`, in milliseconds. Appended: the handler may have times of its own.

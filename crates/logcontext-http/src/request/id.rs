@@ -1,7 +1,8 @@
 //! The request's id, from a header that the service trusts.
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue};
 
+use super::headers::Values;
 use crate::access::Escaped;
 
 const LONGEST: usize = 64;
@@ -13,12 +14,11 @@ pub(super) enum Received<'a> {
     Refused(&'a HeaderValue),
 }
 
-pub(super) fn received<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Received<'a> {
-    let mut values = headers.get_all(name).iter();
-    let Some(value) = values.next() else { return Received::Nothing };
+pub(super) fn received<'a>(header: &Values<'a>) -> Received<'a> {
+    let Some(value) = header.first else { return Received::Nothing };
     match value.to_str() {
         // Of several, nobody knows who sent which.
-        Ok(id) if is_valid(id) && values.next().is_none() => Received::Id(id),
+        Ok(id) if is_valid(id) && !header.several => Received::Id(id),
         _ => Received::Refused(value),
     }
 }

@@ -1,15 +1,17 @@
 //! The request as its context knows it: what the client sent, cut to a length that logs can bear.
 
+mod headers;
 mod id;
 mod trace;
 
 use std::borrow::Cow;
 
-use http::{Method, Uri, Version, header};
-use logcontext::{ContextKind, LogContext, Panic, Request, catch_panic, current_context};
+use http::{Method, Uri, Version};
+use logcontext::{ContextKind, LogContext, Panic, Request, SmallStr, catch_panic, current_context};
 
 use crate::connection::ConnectionInfo;
 use crate::context::Config;
+use headers::Headers;
 use id::Received;
 
 pub(crate) use trace::{TRACEPARENT, TRACESTATE};
@@ -41,27 +43,23 @@ pub fn set_user(user: impl Into<Box<str>>) -> bool {
 pub(crate) fn context<B>(request: &http::Request<B>, config: &Config) -> LogContext {
     let method = method(request.method());
     let mut number = itoa::Buffer::new();
-    let number = number.format(config.supervisor.next_request());
-    let mut name = String::with_capacity(method.len() + 1 + number.len());
-    name.push_str(&method);
-    name.push('-');
-    name.push_str(number);
+    let name = SmallStr::joined(&method, number.format(config.supervisor.next_request()));
     // As an id: but for methods that clients make up.
     let name_will_do = matches!(method, Cow::Borrowed(_)) || id::is_valid(&name);
-    let span = trace::span(request.headers(), config.traces);
-    let received =
-        config.request_id.as_ref().map_or(Received::Nothing, |name| id::received(request.headers(), name));
+    let headers = Headers::of(request.headers(), config.request_id.as_ref());
+    let span = trace::span(&headers, config.traces);
+    let received = id::received(&headers.request_id);
     let id: Option<Box<str>> = match received {
         Received::Id(id) => Some(id.into()),
         _ if config.request_id.is_none() || name_will_do => None,
         Received::Nothing | Received::Refused(_) => Some(span.trace_id().into()),
     };
     let (path, panic) = path(request.uri(), config);
-    let mut described = Request::new(method, cut(&path, PATH)).protocol(protocol(request.version()));
+    let mut described = Request::new(method, cut(path.as_ref(), PATH)).protocol(protocol(request.version()));
     if let Some(connection) = request.extensions().get::<ConnectionInfo>() {
         described = described.client(connection.client());
     }
-    if let Some(agent) = request.headers().get(header::USER_AGENT) {
+    if let Some(agent) = headers.user_agent.first {
         described = described.user_agent(cut(&text(agent.as_bytes()), USER_AGENT));
     }
     if let Some(id) = id {
@@ -163,7 +161,7 @@ mod tests {
     fn a_context_knows_what_the_client_sent_but_not_the_query() {
         let config = Config { supervisor: Supervisor::new("test"), ..Config::new() };
         let request = http::Request::put("/presence/alice?access_token=secret")
-            .header(header::USER_AGENT, http::HeaderValue::from_bytes(b"curl/8 \xff").unwrap())
+            .header(http::header::USER_AGENT, http::HeaderValue::from_bytes(b"curl/8 \xff").unwrap())
             .extension(ConnectionInfo::new(
                 "[::ffff:192.0.2.7]:1".parse().unwrap(),
                 "[::1]:8008".parse().unwrap(),

@@ -2,16 +2,17 @@
 
 use std::borrow::Cow;
 
-use http::{HeaderMap, HeaderName};
+use http::HeaderName;
 use logcontext::TraceContext;
 
+use super::headers::Headers;
 use crate::context::Traces;
 
 pub(crate) static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 pub(crate) static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// The request's own span in its trace.
-pub(super) fn span(headers: &HeaderMap, traces: Traces) -> TraceContext {
+pub(super) fn span(headers: &Headers<'_>, traces: Traces) -> TraceContext {
     if !traces.restart
         && let Some(caller) = caller(headers)
     {
@@ -20,11 +21,10 @@ pub(super) fn span(headers: &HeaderMap, traces: Traces) -> TraceContext {
     TraceContext::random().sampled(traces.sample_new)
 }
 
-fn caller(headers: &HeaderMap) -> Option<TraceContext> {
-    let mut values = headers.get_all(&TRACEPARENT).iter();
-    let caller = TraceContext::parse(values.next()?.to_str().ok()?).ok()?;
+fn caller(headers: &Headers<'_>) -> Option<TraceContext> {
+    let caller = TraceContext::parse(headers.traceparent.first?.to_str().ok()?).ok()?;
     // Of several, nobody knows which one is right.
-    if values.next().is_some() {
+    if headers.traceparent.several {
         return None;
     }
     Some(match state(headers) {
@@ -34,13 +34,14 @@ fn caller(headers: &HeaderMap) -> Option<TraceContext> {
 }
 
 /// One list, in however many headers it came.
-fn state(headers: &HeaderMap) -> Option<Cow<'_, str>> {
-    let mut values = headers.get_all(&TRACESTATE).iter();
-    let mut state = Cow::Borrowed(values.next()?.to_str().ok()?);
-    for value in values {
-        let state = state.to_mut();
-        state.push(',');
-        state.push_str(value.to_str().ok()?);
+fn state<'a>(headers: &Headers<'a>) -> Option<Cow<'a, str>> {
+    let mut state = Cow::Borrowed(headers.tracestate.first?.to_str().ok()?);
+    if headers.tracestate.several {
+        for value in headers.all.get_all(&TRACESTATE).iter().skip(1) {
+            let state = state.to_mut();
+            state.push(',');
+            state.push_str(value.to_str().ok()?);
+        }
     }
     Some(state)
 }

@@ -4,6 +4,7 @@ mod accept;
 mod connection;
 mod options;
 mod stream;
+mod timer;
 
 use std::error::Error;
 use std::io;
@@ -15,13 +16,13 @@ use std::time::Duration;
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper_util::rt::TokioTimer;
 use logcontext::{Ending, FutureExt, LogContext, Supervisor, run_in_background};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tower_service::Service;
 
 use connection::{Connection, Phase};
+use timer::ConnectionTimer;
 
 pub use options::ServeOptions;
 
@@ -113,7 +114,7 @@ struct Server {
 impl Server {
     fn new(supervisor: Supervisor, options: ServeOptions, local: SocketAddr) -> Self {
         let mut http = http1::Builder::new();
-        http.timer(TokioTimer::new()).header_read_timeout(options.header_read_timeout);
+        http.header_read_timeout(options.header_read_timeout);
         Self { supervisor, options, local, http, phase: watch::Sender::default(), aborted: Arc::default() }
     }
 
@@ -153,9 +154,9 @@ impl Server {
             let connection = Connection::new(self, peer, &stream, place);
             let context = connection.context().clone();
             // Started in the connection's own context, so that it runs there, and is listed under its name.
-            context.scope(|| {
-                run_in_background(connection::drive(connection, stream, service.clone(), self.http.clone()))
-            });
+            let mut http = self.http.clone();
+            http.timer(ConnectionTimer::default());
+            context.scope(|| run_in_background(connection::drive(connection, stream, service.clone(), http)));
         }
     }
 

@@ -1,6 +1,8 @@
 //! What the behaviour tests share.
 #![allow(dead_code, unused_imports, unreachable_pub, reason = "each test file uses its part")]
 
+pub mod nested;
+
 use std::future::Future;
 use std::hint::black_box;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
@@ -23,13 +25,18 @@ pub fn short_panics() {
     });
 }
 
-/// Burns CPU until the thread's own clock has advanced by so much.
-pub fn burn(nanos: u64) {
-    let Some(start) = thread_cpu_nanos() else { return };
-    while thread_cpu_nanos().unwrap_or(u64::MAX) - start < nanos {
-        (0..20).for_each(|i| {
+/// Burns CPU until the thread's own clock has advanced by so much; answers by how much it has. Nothing where threads
+/// have no clock.
+pub fn burn(nanos: u64) -> u64 {
+    let Some(start) = thread_cpu_nanos() else { return 0 };
+    loop {
+        let burned = thread_cpu_nanos().unwrap_or(u64::MAX) - start;
+        if burned >= nanos {
+            return burned;
+        }
+        for i in 0..20 {
             black_box(i);
-        });
+        }
     }
 }
 

@@ -1,0 +1,86 @@
+//! Numbers that are whole nanoseconds, or micros, or millis, and less than ten seconds: most of those in logs.
+
+const NANOS: f64 = 1e9;
+
+/// Puts such a number in decimal, without an exponent: `0.000018447`, `1.5`, `0.0`. Answers whether it is one.
+///
+/// The way that fits all numbers searches for the shortest digits that mean this one. These have at most ten digits,
+/// and any number of up to fifteen is the only double that is nearest to it: if they mean this number, they are the
+/// shortest, once the zeros at the end are left out.
+#[inline]
+pub(crate) fn put(value: f64, mut put: impl FnMut(&str)) -> bool {
+    const WHOLE: [&str; 10] = ["0.", "1.", "2.", "3.", "4.", "5.", "6.", "7.", "8.", "9."];
+
+    if value.to_bits() == 0 {
+        put("0.0");
+        return true;
+    }
+    // Both are false of NaN.
+    if !(value > 0.0 && value < 10.0) {
+        return false;
+    }
+    let nanos = (value * NANOS).round_ties_even();
+    if nanos / NANOS != value {
+        return false;
+    }
+    let nanos = nanos as u64;
+    // With a one before them, which keeps the zeros that they begin with.
+    let mut digits = itoa::Buffer::new();
+    let digits = &digits.format(1_000_000_000 + nanos % 1_000_000_000)[1..];
+    let last = digits.bytes().rposition(|digit| digit != b'0').unwrap_or(0);
+    put(WHOLE[(nanos / 1_000_000_000) as usize]);
+    put(&digits[..=last]);
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(value: f64) -> Option<String> {
+        let mut text = String::new();
+        put(value, |part| text.push_str(part)).then_some(text)
+    }
+
+    #[test]
+    fn whole_nanoseconds_are_told_to_the_last_digit_and_no_further() {
+        for (value, expected) in [
+            (0.0, "0.0"),
+            (1e-9, "0.000000001"),
+            (0.000018447, "0.000018447"),
+            (0.25, "0.25"),
+            (1.0, "1.0"),
+            (9.999999999, "9.999999999"),
+        ] {
+            assert_eq!(text(value).as_deref(), Some(expected));
+        }
+        for value in [-0.0, -1.5, 10.0, 1e-10, 0.1 + 0.2, f64::MIN_POSITIVE, f64::NAN, f64::INFINITY] {
+            assert_eq!(text(value), None, "{value}");
+        }
+    }
+
+    #[test]
+    fn what_is_told_is_the_number_and_no_longer_than_needed() {
+        let mut nanos: u64 = 1;
+        let mut told = 0;
+        for i in 0..100_000_u64 {
+            nanos = nanos.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(i | 1);
+            let places = 10_u64.pow((i % 10) as u32);
+            let value = (nanos % (10_000_000_000 / places)) as f64 / NANOS;
+            // Neighbours of such numbers are none.
+            for value in [value, value.next_up(), value.next_down()] {
+                if let Some(text) = text(value) {
+                    assert_eq!(text.parse(), Ok(value));
+                    let all = format!("{value:.9}");
+                    let (whole, digits) = all.split_once('.').unwrap();
+                    assert_eq!(
+                        text,
+                        format!("{whole}.{}{}", &digits[..1], digits[1..].trim_end_matches('0'))
+                    );
+                    told += 1;
+                }
+            }
+        }
+        assert_eq!(told, 100_000);
+    }
+}
