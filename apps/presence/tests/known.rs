@@ -153,6 +153,7 @@ on_both_databases! {
             store.prune_history(START.after(Duration::from_secs(1))).await.unwrap();
             assert_eq!(store.forget_users(START.after(Duration::from_secs(1))).await.unwrap(), 1);
             assert!(store.profile(&user("bob")).await.unwrap().is_none(), "forgotten");
+            assert!(store.presence(&user("bob")).await.unwrap().is_none(), "forgotten");
         });
     }
 

@@ -55,8 +55,10 @@ impl Store {
         self.database
             .run_interaction("set_profile", |mut txn| async move {
                 let known = txn.execute(SET, (user.as_str(), name)).await? > 0;
-                let (news, user) = (self.news.clone(), user.clone());
-                txn.after_commit(move || news.look_again(&user));
+                if known {
+                    let (news, user) = (self.news.clone(), user.clone());
+                    txn.after_commit(move || news.look_again(&user));
+                }
                 Ok(known)
             })
             .await
