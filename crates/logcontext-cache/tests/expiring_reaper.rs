@@ -135,31 +135,6 @@ fn a_cache_that_was_made_without_a_runtime_is_reaped_from_its_first_entry_within
 }
 
 #[test]
-fn of_threads_that_bring_the_first_entry_at_once_one_starts_it() {
-    let test = testing::start();
-    for _ in 0..300 {
-        let (cache, barrier) = (typing().build(), std::sync::Barrier::new(3));
-        let runtime = test.current_thread();
-        std::thread::scope(|scope| {
-            for key in 0..3 {
-                let (cache, barrier, start) = (&cache, &barrier, test.thread_start());
-                let runtime = runtime.handle();
-                #[expect(clippy::disallowed_methods, reason = "it is in no context")]
-                scope.spawn(move || {
-                    start();
-                    let _inside = runtime.enter();
-                    barrier.wait();
-                    cache.insert(key, ());
-                });
-            }
-        });
-        assert_eq!(running(test.supervisor()).len(), 1);
-        drop((cache, runtime));
-    }
-    support::nothing_is_left(&test);
-}
-
-#[test]
 fn a_cache_outlives_its_runtime_and_is_reaped_by_the_next() {
     let test = testing::start();
     let first = test.multi_thread(1);

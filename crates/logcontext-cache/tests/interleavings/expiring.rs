@@ -12,7 +12,7 @@ mod schedule;
 mod shared;
 
 use std::panic::Location;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex as StdMutex};
 use std::time::Duration;
 
@@ -107,5 +107,24 @@ fn what_is_removed_while_it_expires_goes_once() {
         drop(Reaper { shared: Arc::clone(&cache) });
         assert_eq!(*heard.lock().unwrap(), [(7, EvictionCause::Expired)]);
         assert_eq!(cache.store.len(), 0);
+    });
+}
+
+#[test]
+fn of_those_who_bring_the_first_entry_at_once_one_starts_the_reaper() {
+    model(|| {
+        let (cache, _) = cache();
+        cache.is_reaped.store(false, SeqCst);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let inside = runtime.enter();
+        let other = {
+            let cache = Arc::clone(&cache);
+            thread::spawn(move || reaper::ensure(&cache))
+        };
+        assert!(reaper::ensure(&cache));
+        assert!(other.join().unwrap());
+        assert_eq!(cache.supervisor.running().len(), 1);
+        drop(inside);
+        drop(runtime);
     });
 }
