@@ -21,6 +21,8 @@ pub(crate) enum Name {
     Http,
     /// Calls of a database, next to the driver alone and to its pool
     Db,
+    /// Caches, next to bare ones, and keyed queues
+    Cache,
 }
 
 impl Name {
@@ -29,12 +31,13 @@ impl Name {
             Self::Core => "core",
             Self::Http => "http",
             Self::Db => "db",
+            Self::Cache => "cache",
         }
     }
 
     fn servers(self) -> &'static [Server] {
         match self {
-            Self::Core | Self::Http => &[],
+            Self::Core | Self::Http | Self::Cache => &[],
             Self::Db => &[POSTGRES],
         }
     }
@@ -100,7 +103,7 @@ mod tests {
     fn each_name_is_a_benchmark_that_learns_where_its_servers_are() {
         let servers = Servers::fake("LOGCONTEXT_TEST_FAKE", "redis://127.0.0.1:1");
         for (name, subcommand, needs) in
-            [(Name::Core, "core", 0), (Name::Http, "http", 0), (Name::Db, "db", 1)]
+            [(Name::Core, "core", 0), (Name::Http, "http", 0), (Name::Db, "db", 1), (Name::Cache, "cache", 0)]
         {
             let command = command(name, &servers).unwrap();
             let args: Vec<_> = command.get_args().collect();

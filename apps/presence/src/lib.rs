@@ -4,6 +4,7 @@
 //! It is written to be copied from. What is worth a look:
 //! - `service.rs`: the layer, the accept loop, and a shutdown with a deadline;
 //! - `store/`: transactions, what is told after a commit, and tidying up in batches;
+//! - `store/profiles.rs`, `store/last_known.rs`: what is looked up once, and what is known without asking;
 //! - `timeout.rs`, `prune.rs`: background processes;
 //! - `api/error.rs`: what becomes of a database's errors;
 //! - `api/stream.rs`: server-sent events that end when the service does;
@@ -14,6 +15,7 @@ pub mod cli;
 pub mod database;
 pub mod demo;
 pub mod presence;
+pub mod profile;
 pub mod prune;
 pub mod serve;
 pub mod service;

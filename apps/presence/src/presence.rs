@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::profile::DisplayName;
 use crate::time::Timestamp;
 use crate::user::UserId;
 
@@ -98,6 +99,8 @@ pub struct Entry {
 #[derive(Debug, Serialize)]
 pub struct View {
     user: UserId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    display_name: Option<DisplayName>,
     presence: State,
     #[serde(skip_serializing_if = "Option::is_none")]
     status_msg: Option<StatusMessage>,
@@ -111,10 +114,19 @@ impl Presence {
         let ago = self.last_active.ago(now).as_millis();
         View {
             user: user.clone(),
+            display_name: None,
             presence: self.state,
             status_msg: self.status_msg.clone(),
             last_active_ago: u64::try_from(ago).unwrap_or(u64::MAX),
         }
+    }
+}
+
+impl View {
+    /// With what they are called.
+    #[must_use]
+    pub fn called(self, display_name: Option<DisplayName>) -> Self {
+        Self { display_name, ..self }
     }
 }
 

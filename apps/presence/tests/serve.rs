@@ -31,9 +31,12 @@ impl Server {
         command.args(arguments).current_dir(&folder).env_remove("PRESENCE_DATABASE");
         let mut child = command.spawn().unwrap();
         let mut log = BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        log.read_line(&mut line).unwrap();
-        let digits = line.split("127.0.0.1:").nth(1).unwrap_or_else(|| panic!("no address in {line:?}"));
+        // What it starts before it listens is on the log as well, if that is told all.
+        let mut start = String::new();
+        while !start.contains("127.0.0.1:") {
+            assert_ne!(log.read_line(&mut start).unwrap(), 0, "no address in {start:?}");
+        }
+        let digits = start.split("127.0.0.1:").nth(1).unwrap();
         let port: String = digits.chars().take_while(char::is_ascii_digit).collect();
         let address = SocketAddr::from(([127, 0, 0, 1], port.parse().unwrap()));
         Self { child, folder, address, log: Some(log) }

@@ -4,9 +4,8 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Own, on_both_databases};
+use common::{Own, on_both_databases, with_store};
 use futures_util::FutureExt as _;
-use logcontext::FutureExt;
 use presence::presence::State;
 use presence::store::{BATCH, Limits, SetError, Store, TimedOut, Timeouts};
 use presence::time::Timestamp;
@@ -23,21 +22,6 @@ fn seconds(seconds: u64) -> Timestamp {
 
 fn user(name: &str) -> UserId {
     name.parse().unwrap()
-}
-
-/// Opens the store in a context, and sees that all is closed at the end.
-fn with_store(own: &Own, limits: &Limits, test: impl AsyncFnOnce(&Store)) {
-    let kit = logcontext::testing::start();
-    let context = kit.supervisor().context("test").start();
-    let work = async {
-        let store = Store::open(&own.url.clone().into(), limits).await.unwrap();
-        test(&store).await;
-        assert_eq!(store.close(common::PATIENCE).await.left_open, 0);
-        kit.supervisor().shutdown(common::PATIENCE).await;
-    };
-    let work = async { tokio::time::timeout(3 * common::PATIENCE, work.in_context(context)).await };
-    common::runtime(&kit).block_on(work).expect("in time");
-    own.assert_nobody_is_connected();
 }
 
 async fn set(store: &Store, name: &str, state: State, now: Timestamp) {
@@ -222,7 +206,8 @@ on_both_databases! {
     }
 
     fn the_last_that_a_follower_hears_is_what_the_database_says(own: Own) {
-        with_store(&own, &Limits::default(), async |store| {
+        let limits = Limits { last_known: Duration::ZERO, ..Limits::default() };
+        with_store(&own, &limits, async |store| {
             set(store, "alice", State::Offline, START).await;
             let mut following = store.follow(&user("alice")).await.unwrap().unwrap();
             for _ in 0..10 {

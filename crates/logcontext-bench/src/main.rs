@@ -7,6 +7,7 @@
 
 mod accuracy;
 mod background;
+mod cache;
 mod contexts;
 mod cpu;
 mod db;
@@ -42,6 +43,8 @@ enum Command {
         #[arg(long)]
         only: Option<Part>,
     },
+    /// Caches and keyed queues, next to what is used for them otherwise
+    Cache(How),
     /// Calls of a database, next to the driver alone and to its pool
     Db(How),
     /// Requests over HTTP, next to bare axum and to the usual stack
@@ -130,6 +133,10 @@ fn run(command: Command) -> anyhow::Result<()> {
                     part.run(&mut report, how.effort());
                 }
             }
+            how
+        }
+        Command::Cache(how) => {
+            cache::run(&mut report, how.effort());
             how
         }
         Command::Db(how) => {

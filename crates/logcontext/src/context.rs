@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::diagnostics::{DiagnosticKind, Report};
 use crate::kind::{ContextKind, Ending};
-use crate::ledger::{Account, AccountRef};
+use crate::ledger::{self, Account, AccountRef};
 use crate::meter;
 use crate::request::Request;
 use crate::small_str::SmallStr;
@@ -389,6 +389,43 @@ impl LogContext {
             inner.charge_cpu(nanos, 0);
             crate::books::charged_by_adapter(nanos);
         }
+    }
+
+    /// Takes the times off this context (CPU, database) and charges them to these in equal parts, the odd nanoseconds
+    /// to the first; counts stay. For work that was done for several, when it is known who they are. What has
+    /// ancestors among these counts for them as well, as always; the sentinel keeps nothing.
+    ///
+    /// Only for a context that is no part of another and has no label yet, as sums only ever grow; label it afterwards,
+    /// and its counts have a place. Answers whether it was done: not if there is nobody to charge.
+    ///
+    /// ```
+    /// use logcontext::LogContext;
+    /// use std::time::Duration;
+    ///
+    /// let (lookup, a, b) = (LogContext::new("lookup"), LogContext::new("GET-1"), LogContext::new("GET-2"));
+    /// lookup.record_db_transaction(Duration::from_nanos(2_001));
+    /// assert!(lookup.split_times(&[a.clone(), b.clone()]));
+    /// assert_eq!(a.usage().db_txn_duration, Duration::from_nanos(1_001));
+    /// assert_eq!(b.usage().db_txn_duration, Duration::from_nanos(1_000));
+    /// assert_eq!((lookup.usage().db_txn_duration, lookup.usage().db_txn_count), (Duration::ZERO, 1));
+    /// ```
+    pub fn split_times(&self, among: &[Self]) -> bool {
+        let Some(inner) = self.inner() else { return false };
+        let payers: Vec<&Inner> = among.iter().filter_map(Self::inner).collect();
+        if payers.is_empty() || !inner.is_root() || inner.account().label().is_some() {
+            return false;
+        }
+        if meter::current_id() != 0 {
+            meter::settle();
+        }
+        // Whoever reads the books finds the times in one place.
+        let _moving = ledger::moving();
+        let times = inner.account().take_times();
+        for (index, payer) in payers.iter().enumerate() {
+            let share = times.share(index, payers.len());
+            payer.with_ancestors(|account| account.add_times(&share));
+        }
+        true
     }
 
     #[inline]

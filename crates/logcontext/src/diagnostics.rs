@@ -75,6 +75,9 @@ kinds! {
     BlockingFromSentinel = "blocking_from_sentinel", "blocking work was started from the sentinel";
     /// Work that follows the current context was put into the background from the sentinel.
     BackgroundFromSentinel = "background_from_sentinel", "background work was started from the sentinel";
+    /// Two sources of figures under one supervisor have the same name; the second one got a number.
+    /// Synapse: `Metric named %s already registered`.
+    NameUsedTwice = "name_used_twice", "name is in use already";
 }
 
 impl fmt::Display for DiagnosticKind {
@@ -174,7 +177,7 @@ impl Diagnostics {
         write(&self.hooks).push(hook);
     }
 
-    fn take(&self, report: &Report) {
+    pub(crate) fn take(&self, report: &Report) {
         self.counts[report.kind as usize].fetch_add(1, Relaxed);
         // Out of the lock, so that a hook may add hooks.
         let hooks = read(&self.hooks).clone();

@@ -7,3 +7,4 @@
 //! assert!(read("docs/guide.md").contains(&read("clippy.toml")));
 //! ```
 #![doc = include_str!("../../../docs/guide.md")]
+#![doc = include_str!("../../../docs/guide/concurrency.md")]

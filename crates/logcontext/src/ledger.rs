@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU32, AtomicU64};
-use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 use std::time::Duration;
 
 use crate::clock;
@@ -86,6 +86,23 @@ impl Account {
                 None => [0; COUNTERS],
             },
         }
+    }
+
+    /// Takes the times off; counts stay.
+    pub(crate) fn take_times(&self) -> Times {
+        Times(self.times().map(|time| time.swap(0, Relaxed)))
+    }
+
+    pub(crate) fn add_times(&self, times: &Times) {
+        for (sum, time) in self.times().into_iter().zip(times.0) {
+            if time > 0 {
+                sum.fetch_add(time, Relaxed);
+            }
+        }
+    }
+
+    fn times(&self) -> [&AtomicU64; 5] {
+        [&self.cpu, &self.system, &self.db_txn_nanos, &self.db_wait_nanos, &self.db_acquire_nanos]
     }
 
     /// CPU charged since the context finished; zero before.
@@ -177,6 +194,24 @@ impl Account {
     fn kind(&self) -> ContextKind {
         ContextKind::from_code(self.kind.load(Relaxed))
     }
+}
+
+/// Times that go from one account to others.
+pub(crate) struct Times([u64; 5]);
+
+impl Times {
+    /// One of so many equal parts; the first takes what is odd.
+    pub(crate) fn share(&self, index: usize, parts: usize) -> Self {
+        let parts = parts as u64;
+        Self(self.0.map(|time| time / parts + if index == 0 { time % parts } else { 0 }))
+    }
+}
+
+/// Held while times go from one context to others, and by those who read what all contexts together were charged.
+static MOVING: Mutex<()> = Mutex::new(());
+
+pub(crate) fn moving() -> MutexGuard<'static, ()> {
+    lock(&MOVING)
 }
 
 fn nanos(duration: Duration) -> u64 {

@@ -41,6 +41,7 @@ mod labels;
 mod ledger;
 mod measure;
 mod meter;
+mod names;
 mod outcome;
 mod panics;
 mod request;
@@ -57,6 +58,8 @@ mod guide;
 
 #[cfg(feature = "tokio")]
 pub mod background;
+#[cfg(feature = "tokio")]
+pub mod concurrency;
 #[cfg(feature = "tokio")]
 mod running;
 #[cfg(feature = "tokio")]
@@ -77,6 +80,7 @@ pub use future::{FutureExt, InContext};
 pub use kind::{ContextKind, Ending};
 pub use ledger::LabelTotals;
 pub use measure::{measure, measure_sync};
+pub use names::ClaimedName;
 pub use outcome::Outcome;
 pub use panics::{Panic, catch_panic, report_panic};
 pub use request::Request;

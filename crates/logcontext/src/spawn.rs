@@ -154,9 +154,26 @@ impl LogContext {
     {
         in_background(self.clone(), Location::caller(), future)
     }
+
+    /// The same, started from this line of code: for what is set off elsewhere than where somebody would look for it.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn run_in_background_from<F>(
+        &self,
+        origin: &'static Location<'static>,
+        future: F,
+    ) -> Background<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Outcome + Send + 'static,
+    {
+        in_background(self.clone(), origin, future)
+    }
 }
 
-fn in_background<F>(
+/// Runs it as a follower of the context.
+pub(crate) fn in_background<F>(
     context: LogContext,
     origin: &'static Location<'static>,
     future: F,

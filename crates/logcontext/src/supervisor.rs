@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::context::LogContext;
 use crate::diagnostics::{DiagnosticKind, Diagnostics, Report};
-use crate::ledger::{LabelTotals, Ledger};
+use crate::ledger::{self, LabelTotals, Ledger};
 use crate::meter;
 use crate::source::Source;
 use crate::stuck::{SlowPolls, Stuck};
@@ -39,6 +39,8 @@ struct Inner {
     requests: AtomicU64,
     connections: AtomicU64,
     sources: Mutex<Vec<Weak<dyn Source>>>,
+    /// Kinds and names that were claimed.
+    names: Mutex<Vec<(&'static str, Arc<str>)>>,
     #[cfg(feature = "tokio")]
     running: crate::running::RunningList,
 }
@@ -63,6 +65,7 @@ thread_local! {
 
 /// CPU charged to all root contexts of the process.
 pub(crate) fn root_cpu() -> u64 {
+    let _still = ledger::moving();
     let all: Vec<_> = {
         let all = lock(&ALL);
         let live: Vec<_> = all.iter().filter_map(Weak::upgrade).collect();
@@ -82,6 +85,7 @@ impl Supervisor {
             requests: AtomicU64::new(0),
             connections: AtomicU64::new(0),
             sources: Mutex::default(),
+            names: Mutex::default(),
             #[cfg(feature = "tokio")]
             running: crate::running::RunningList::default(),
         });
@@ -148,6 +152,7 @@ impl Supervisor {
             *open.entry(context).or_default() += nanos;
         }
         self.0.ledger.lift_to_roots(&mut open);
+        let _still = ledger::moving();
         self.0.ledger.totals(&open)
     }
 
@@ -195,6 +200,10 @@ impl Supervisor {
 
     pub(crate) fn ledger(&self) -> &Ledger {
         &self.0.ledger
+    }
+
+    pub(crate) fn names(&self) -> &Mutex<Vec<(&'static str, Arc<str>)>> {
+        &self.0.names
     }
 
     pub(crate) fn faults(&self) -> &Diagnostics {

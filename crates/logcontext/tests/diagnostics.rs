@@ -92,6 +92,12 @@ fn triggers() -> Vec<(DiagnosticKind, Trigger)> {
             report.origin(origin).detail("RDATA").raise();
             Some(line)
         }),
+        (DiagnosticKind::NameUsedTwice, |_| {
+            let service = Supervisor::current();
+            let _first = service.claim_name("cache", "profiles", Location::caller());
+            let (_second, line) = (service.claim_name("cache", "profiles", Location::caller()), line!());
+            Some(line)
+        }),
         (DiagnosticKind::NestedFromSentinel, |_| {
             let (ctx, line) = (LogContext::sentinel().nested("lookup"), line!());
             assert_eq!((ctx.name(), ctx.parent().is_sentinel()), ("sentinel-lookup", true));

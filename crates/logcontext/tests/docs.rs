@@ -10,8 +10,11 @@ fn every_test_that_a_document_names_is_where_it_says() {
         "coming-from-synapse.md",
         "design.md",
         "guide.md",
+        "guide/concurrency.md",
         "guide/database.md",
         "guide/http.md",
+        "guide/keyed.md",
+        "guide/sharing.md",
         "guide/tracing.md",
     ] {
         let folder = docs.join(document).parent().unwrap().to_owned();

@@ -4,6 +4,7 @@ mod body;
 mod error;
 mod history;
 mod presence;
+mod profile;
 mod stream;
 mod user;
 
@@ -26,6 +27,7 @@ pub fn routes(store: Arc<Store>) -> Router {
     Router::new()
         .route("/health", get(async || "ok\n"))
         .route("/presence/{user}", get(presence::get).put(presence::put))
+        .route("/presence/{user}/profile", get(profile::get).put(profile::put))
         .route("/presence/{user}/history", get(history::get))
         .route("/presence/{user}/stream", get(stream::follow))
         .layer(DefaultBodyLimit::max(MAX_BODY))
@@ -42,7 +44,7 @@ pub fn with_fallbacks(routes: Router) -> Router {
     routes
         .fallback(async || {
             ApiError::not_found(
-                "no such path; expected /presence/{user}, its /history or /stream, or /health",
+                "no such path; expected /presence/{user}, its /profile, /history or /stream, or /health",
             )
         })
         .method_not_allowed_fallback(async || ApiError::method_not_allowed())

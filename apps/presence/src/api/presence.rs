@@ -26,16 +26,10 @@ pub(super) struct NewPresence {
 pub(super) async fn put(
     Shared(store): Shared<Arc<Store>>,
     user: UserId,
-    Sender(sender): Sender,
+    sender: Sender,
     Body(new): Body<NewPresence>,
 ) -> Result<Json<View>, ApiError> {
-    if let Some(sender) = sender {
-        if sender != user {
-            let error = format!("{sender} cannot set the presence of {user}; expected the same user");
-            return Err(ApiError::new(StatusCode::FORBIDDEN, "forbidden", error));
-        }
-        logcontext_http::set_user(sender.as_str());
-    }
+    sender.may_set("presence", &user)?;
     let now = Timestamp::now();
     let presence = store.set_presence(&user, new.presence, new.status_msg, now).await?;
     tracing::debug!(%user, state = ?presence.state, "presence set");
@@ -44,7 +38,9 @@ pub(super) async fn put(
 
 pub(super) async fn get(Shared(store): Shared<Arc<Store>>, user: UserId) -> Result<Json<View>, ApiError> {
     let presence = store.presence(&user).await?.ok_or_else(|| unknown(&user))?;
-    Ok(Json(presence.view(&user, Timestamp::now())))
+    let profile = store.profile(&user).await?;
+    let view = presence.view(&user, Timestamp::now());
+    Ok(Json(view.called(profile.and_then(|profile| profile.display_name))))
 }
 
 pub(super) fn unknown(user: &UserId) -> ApiError {

@@ -19,7 +19,20 @@ impl<S: Send + Sync> FromRequestParts<S> for UserId {
 }
 
 /// Who sends the request, if they say so: `authorization: Bearer alice`. This service believes everyone.
-pub(super) struct Sender(pub(super) Option<UserId>);
+pub(super) struct Sender(Option<UserId>);
+
+impl Sender {
+    /// May they change this of the user? Who does not say who they are may.
+    pub(super) fn may_set(self, what: &str, user: &UserId) -> Result<(), ApiError> {
+        let Some(sender) = self.0 else { return Ok(()) };
+        if sender != *user {
+            let error = format!("{sender} cannot set the {what} of {user}; expected the same user");
+            return Err(ApiError::new(StatusCode::FORBIDDEN, "forbidden", error));
+        }
+        logcontext_http::set_user(sender.as_str());
+        Ok(())
+    }
+}
 
 impl<S: Send + Sync> FromRequestParts<S> for Sender {
     type Rejection = ApiError;

@@ -1,7 +1,5 @@
 //! Forgetting: old history, and users of whom there is nothing more to tell.
 
-use std::sync::Arc;
-
 use logcontext::Supervisor;
 use logcontext_db::Error;
 
@@ -70,8 +68,8 @@ impl Store {
                     txn.execute(COUNT_FORGOTTEN, (users.len() as i64,)).await?;
                 }
                 let count = users.len();
-                let followers = Arc::clone(&self.followers);
-                txn.after_commit(move || users.iter().for_each(|user| followers.forget(user)));
+                let news = self.news.clone();
+                txn.after_commit(move || users.iter().for_each(|user| news.forget(user)));
                 Ok(count)
             })
             .await

@@ -3,6 +3,9 @@
 mod followers;
 mod forget;
 mod history;
+mod last_known;
+mod news;
+mod profiles;
 mod row;
 mod schema;
 mod set;
@@ -12,13 +15,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use logcontext_cache::Linearizer;
 use logcontext_db::{Backend, Closed, Database, Error};
 
 use crate::database::DatabaseUrl;
 use crate::presence::Presence;
 use crate::user::UserId;
-use followers::Followers;
 pub use followers::Following;
+use last_known::LastKnown;
+use news::News;
 pub use set::SetError;
 pub use time_out::{TimedOut, Timeouts};
 
@@ -32,7 +37,10 @@ const TRIES: u32 = 5;
 #[derive(Debug)]
 pub struct Store {
     database: Database,
-    followers: Arc<Followers>,
+    news: News,
+    /// Updates of one user are made one after the other: they would be in each other's way in the database, each of
+    /// them with a connection of its own.
+    turns: Linearizer<UserId>,
     max_users: i64,
 }
 
@@ -45,6 +53,9 @@ pub struct Limits {
     pub acquire_timeout: Duration,
     /// How long a statement may take.
     pub statement_timeout: Duration,
+    /// How long a presence that was set here is answered from memory: what other processes write to the same database
+    /// is seen after that.
+    pub last_known: Duration,
 }
 
 impl Default for Limits {
@@ -53,6 +64,7 @@ impl Default for Limits {
             max_users: 100_000,
             acquire_timeout: Duration::from_secs(5),
             statement_timeout: Duration::from_secs(10),
+            last_known: Duration::from_secs(30),
         }
     }
 }
@@ -73,7 +85,14 @@ impl Store {
             .migrations(schema::migrations())
             .open()
             .await?;
-        Ok(Self { database, followers: Arc::default(), max_users: limits.max_users.into() })
+        let users = usize::try_from(limits.max_users).unwrap_or(usize::MAX);
+        let news = News {
+            followers: Arc::default(),
+            last_known: LastKnown::new(users, limits.last_known),
+            profiles: profiles::profiles(&database, users),
+        };
+        let turns = Linearizer::new("updates");
+        Ok(Self { database, news, turns, max_users: limits.max_users.into() })
     }
 
     /// Closes all connections, and waits for that until the deadline.
@@ -86,11 +105,18 @@ impl Store {
         self.database.backend()
     }
 
-    /// Somebody's presence, if they are known.
+    /// Somebody's presence, if they are known: from memory, if it was set here not long ago.
     ///
     /// # Errors
     /// The database's.
     pub async fn presence(&self, user: &UserId) -> Result<Option<Presence>, Error> {
+        if let Some(known) = self.news.last_known.get(user) {
+            return Ok(Some(known));
+        }
+        self.stored(user).await
+    }
+
+    async fn stored(&self, user: &UserId) -> Result<Option<Presence>, Error> {
         let row = self.database.query_optional("get_presence", GET, (user.as_str(),)).await?;
         row.as_ref().map(row::presence).transpose()
     }
@@ -101,8 +127,8 @@ impl Store {
     /// The database's.
     pub async fn follow(&self, user: &UserId) -> Result<Option<Following>, Error> {
         // First of all, so that no change is missed meanwhile.
-        let mut following = self.followers.follow(user);
-        let presence = self.presence(user).await?;
+        let mut following = self.news.followers.follow(user);
+        let presence = self.stored(user).await?;
         Ok(presence.map(|presence| {
             following.start(&presence);
             following
@@ -111,7 +137,7 @@ impl Store {
 
     /// How many users are followed by somebody.
     pub fn followed(&self) -> usize {
-        self.followers.len()
+        self.news.followers.len()
     }
 
     /// How many users are known.

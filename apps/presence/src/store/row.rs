@@ -6,6 +6,7 @@ use logcontext_db::sqlx;
 use logcontext_db::{Error, Row};
 
 use crate::presence::{Entry, Presence, State, StatusMessage};
+use crate::profile::{DisplayName, Profile};
 use crate::time::Timestamp;
 use crate::user::UserId;
 
@@ -27,6 +28,14 @@ pub(super) fn entry(row: &Row) -> Result<Entry, Error> {
         status_msg: status_msg(row)?,
         at: Timestamp::from_millis(row.get("at")?),
     })
+}
+
+/// Of the columns `display_name` and `since`.
+pub(super) fn profile(row: &Row) -> Result<Profile, Error> {
+    let name: Option<String> = row.get("display_name")?;
+    let name =
+        name.map(|name| DisplayName::try_from(name).map_err(|error| unexpected("display_name", error)));
+    Ok(Profile { display_name: name.transpose()?, since: Timestamp::from_millis(row.get("since")?) })
 }
 
 pub(super) fn user(row: &Row) -> Result<UserId, Error> {

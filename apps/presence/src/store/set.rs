@@ -1,7 +1,6 @@
 //! Setting a presence.
 
 use std::fmt;
-use std::sync::Arc;
 
 use logcontext_db::{Error, Txn};
 
@@ -36,7 +35,8 @@ const ADD_HISTORY: &str = "INSERT INTO history (user_name, state, status_msg, at
 
 impl Store {
     /// Sets somebody's presence, and keeps a note of it in the history if they are another state or say something
-    /// else than before: all of it in one transaction. Then tells who follows them.
+    /// else than before: all of it in one transaction, after those of the same user that came before. Then tells who
+    /// follows them.
     ///
     /// # Errors
     /// If the user is new and there is no room, or the database fails.
@@ -47,6 +47,7 @@ impl Store {
         status_msg: Option<StatusMessage>,
         now: Timestamp,
     ) -> Result<Presence, SetError> {
+        let _turn = self.turns.queue(user.clone()).await;
         let new = &Presence { state, status_msg, last_active: now, revision: 0 };
         self.database
             .run_interaction("set_presence", |mut txn| async move {
@@ -56,8 +57,8 @@ impl Store {
                     None => self.add(&mut txn, user, new).await?,
                 };
                 let presence = Presence { revision, ..new.clone() };
-                let (followers, user, news) = (Arc::clone(&self.followers), user.clone(), presence.clone());
-                txn.after_commit(move || followers.tell(&user, &news));
+                let (news, user, set) = (self.news.clone(), user.clone(), presence.clone());
+                txn.after_commit(move || news.tell(&user, &set));
                 Ok(presence)
             })
             .await
@@ -70,6 +71,10 @@ impl Store {
             return Err(SetError::Full);
         }
         let said = new.status_msg.as_ref().map(StatusMessage::as_str);
+        if is_new {
+            let (news, user) = (self.news.clone(), user.clone());
+            txn.after_commit(move || news.look_again(&user));
+        }
         let row = txn.query_one(ADD_PRESENCE, (user.as_str(), new.state.as_str(), said, now)).await?;
         add_history(txn, user, new, new.last_active).await?;
         Ok(row.get("revision")?)

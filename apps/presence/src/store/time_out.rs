@@ -1,6 +1,5 @@
 //! Presence that times out.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use logcontext::Supervisor;
@@ -70,8 +69,8 @@ impl Store {
                 let mut changed = change(&mut txn, TO_OFFLINE, now.before(timeouts.offline), now).await?;
                 changed
                     .extend(change(&mut txn, TO_UNAVAILABLE, now.before(timeouts.unavailable), now).await?);
-                let (followers, news) = (Arc::clone(&self.followers), changed.clone());
-                txn.after_commit(move || news.iter().for_each(|(user, news)| followers.tell(user, news)));
+                let (news, told) = (self.news.clone(), changed.clone());
+                txn.after_commit(move || told.iter().for_each(|(user, presence)| news.tell(user, presence)));
                 Ok(changed)
             })
             .await

@@ -12,6 +12,7 @@ use logcontext::testing::Record;
 use logcontext::testing::{self, Test};
 pub(crate) use own::{Own, config_of, on_both_databases};
 use presence::service::{Config, Service, Stopped};
+use presence::store::{Limits, Store};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
@@ -85,6 +86,21 @@ pub(crate) fn run(
     let homeless: Vec<_> = test.records().into_iter().filter(|record| record.context.is_sentinel()).collect();
     assert!(homeless.is_empty(), "logged in the sentinel: {homeless:#?}");
     Ended { test, stopped }
+}
+
+/// Opens the store in a context, and sees that all is closed at the end.
+pub(crate) fn with_store(own: &Own, limits: &Limits, test: impl AsyncFnOnce(&Store)) {
+    let kit = testing::start();
+    let context = kit.supervisor().context("test").start();
+    let work = async {
+        let store = Store::open(&own.url.clone().into(), limits).await.unwrap();
+        test(&store).await;
+        assert_eq!(store.close(PATIENCE).await.left_open, 0);
+        kit.supervisor().shutdown(PATIENCE).await;
+    };
+    let work = async { tokio::time::timeout(3 * PATIENCE, work.in_context(context)).await };
+    runtime(&kit).block_on(work).expect("in time");
+    own.assert_nobody_is_connected();
 }
 
 /// An answer, read to its end.

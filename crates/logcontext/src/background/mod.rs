@@ -54,7 +54,25 @@ where
     run_from(&Supervisor::current(), name, Location::caller(), future)
 }
 
-fn run_from<F>(
+/// The same for a supervisor that is not the current one, started from this line of code: for what starts its process
+/// later than it was made, wherever that happens to be.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use logcontext::{Supervisor, background, current_context};
+/// use std::panic::Location;
+///
+/// let service = Supervisor::new("presence");
+/// let pruned = background::run_from(&service, "prune_cache", Location::caller(), async {
+///     current_context().supervisor().name().to_owned()
+/// });
+/// assert_eq!(pruned.await.as_deref(), Ok("presence"));
+/// # }
+/// ```
+///
+/// # Panics
+/// Outside a tokio runtime.
+pub fn run_from<F>(
     supervisor: &Supervisor,
     name: &str,
     origin: &'static Location<'static>,
