@@ -230,7 +230,11 @@ impl Connection {
 
     /// Drops it without a goodbye: nobody is there who would hear it, or something is running that nobody could end.
     pub(crate) fn cut(mut self) {
-        self.driver = None;
+        match self.driver.take() {
+            #[cfg(feature = "sqlite")]
+            Some(Driver::Sqlite(driver)) => driver.cut(),
+            other => drop(other),
+        }
     }
 
     /// sqlx's own connection, for what there is no method for.

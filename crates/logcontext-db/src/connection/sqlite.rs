@@ -203,6 +203,19 @@ impl Sqlite {
         self.connection.close().await
     }
 
+    /// Closes it where no runtime is left that could wait for that, and for the others: on a thread of its own.
+    pub(super) fn cut(self) {
+        self.thread.ends_for(&current_context());
+        let close = move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().build();
+            // Without one it is dropped, and closes all the same.
+            runtime.map(|runtime| runtime.block_on(self.close()))
+        };
+        let closing = std::thread::Builder::new().name("sqlite-close".into());
+        #[expect(clippy::disallowed_methods, reason = "it is said above who pays")]
+        drop(closing.spawn(close));
+    }
+
     pub(super) fn connection(&mut self) -> &mut SqliteConnection {
         &mut self.connection
     }
