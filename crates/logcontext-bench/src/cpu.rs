@@ -20,22 +20,41 @@ pub(crate) fn shares_that_processor(process: i32) -> bool {
     run_on_the_last(Some(process))
 }
 
+/// From now on this thread, and those that it starts, leave that processor to others. Answers whether there is another.
+pub(crate) fn leave_that_processor() -> bool {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::thread::{sched_getaffinity, sched_setaffinity};
+
+        let Some((last, mut others)) = the_last().zip(sched_getaffinity(None).ok()) else { return false };
+        others.unset(last);
+        others.count() > 0 && sched_setaffinity(None, &others).is_ok()
+    }
+    #[cfg(not(target_os = "linux"))]
+    false
+}
+
+/// The last one: the first is the one that most others are on.
+#[cfg(target_os = "linux")]
+fn the_last() -> Option<usize> {
+    use rustix::thread::{CpuSet, sched_getaffinity};
+
+    let may = sched_getaffinity(None).ok()?;
+    (0..CpuSet::MAX_CPU).rev().find(|&processor| may.is_set(processor))
+}
+
 fn run_on_the_last(process: Option<i32>) -> bool {
     #[cfg(target_os = "linux")]
     {
         use rustix::process::Pid;
-        use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+        use rustix::thread::{CpuSet, sched_setaffinity};
 
         let process = match process.map(Pid::from_raw) {
             Some(None) => return false,
             Some(process) => process,
             None => None,
         };
-        let Ok(may) = sched_getaffinity(None) else { return false };
-        // The last one: the first is the one that most others are on.
-        let Some(last) = (0..CpuSet::MAX_CPU).rev().find(|&processor| may.is_set(processor)) else {
-            return false;
-        };
+        let Some(last) = the_last() else { return false };
         let mut one = CpuSet::new();
         one.set(last);
         sched_setaffinity(process, &one).is_ok()

@@ -1,4 +1,4 @@
-//! The load: keep-alive connections, all of which ask at once and then read their answers.
+//! The load: keep-alive connections, each of which asks again as soon as it has its answer.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
@@ -38,12 +38,15 @@ impl Load {
     /// Makes so many requests; answers how many there were, as each connection makes as many.
     pub(super) fn run(&mut self, requests: u32) -> Result<u32> {
         let each = requests.div_ceil(self.connections.len() as u32);
-        for _ in 0..each {
-            for connection in &mut self.connections {
-                connection.write_all(REQUEST).context("cannot send a request")?;
-            }
+        for connection in &mut self.connections {
+            connection.write_all(REQUEST).context("cannot send a request")?;
+        }
+        for turn in 1..=each {
             for connection in &mut self.connections {
                 read_answer(connection, &mut self.answer).context("cannot read an answer")?;
+                if turn < each {
+                    connection.write_all(REQUEST).context("cannot send a request")?;
+                }
             }
         }
         Ok(each * self.connections.len() as u32)

@@ -6,12 +6,14 @@ mod servers;
 
 use std::fs::{self, OpenOptions};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use clap::ValueEnum;
 use serde_json::{Map, Value, json};
 
 use crate::Effort;
+use crate::cpu::leave_that_processor;
 use crate::report::{Report, rounded};
 use crate::stats::Samples;
 use child::Child;
@@ -29,6 +31,9 @@ const REQUESTS: u32 = 20_000;
 /// in so many turns: what else the machine does falls on all of them.
 const TURNS: u32 = 10;
 const ROUNDS: usize = 15;
+
+/// By kind.
+type Figures = [Samples; Kind::ALL.len()];
 
 /// What a server has around its router.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -65,18 +70,22 @@ impl Kind {
 
 pub(crate) fn run(report: &mut Report, effort: Effort) -> Result<()> {
     let folder = tempfile::tempdir()?;
+    // Two that share a processor, or take turns on two, wake and interrupt each other as it happens: that costs more than
+    // what is to be measured.
     let servers = Kind::ALL.map(|kind| Server::start(kind, folder.path().join(kind.name())));
     let mut servers = servers.into_iter().collect::<Result<Vec<_>>>()?;
+    let apart = leave_that_processor();
     for (connections, key) in [(16, None), (1, Some("one_connection"))] {
         report.section(&format!("Requests, {connections} at a time, in microseconds of CPU"));
-        let figures = measure(&mut servers, connections, effort)?;
-        tell(report, key, &figures);
+        let (figures, busy) = measure(&mut servers, connections, effort)?;
+        tell(report, key, &figures, &busy);
     }
     report.put(
         "method",
         json!({
             "clock": "CLOCK_PROCESS_CPUTIME_ID of each server's own process, user and system",
-            "load": "keep-alive connections over loopback, from one thread of another process; all ask, then all are read",
+            "load": "keep-alive connections over loopback, from one thread of another process; each asks again as soon as it has its answer",
+            "servers_have_a_processor_of_their_own": apart,
             "connections": 16,
             "requests_per_round": REQUESTS,
             "rounds": effort.of(ROUNDS),
@@ -110,22 +119,25 @@ impl Server {
     }
 }
 
-/// CPU per request, in microseconds, by round and kind.
-fn measure(servers: &mut [Server], connections: usize, effort: Effort) -> Result<[Samples; Kind::ALL.len()]> {
+/// CPU per request, in microseconds, by round and kind; and how much of the time that its requests took each was busy.
+fn measure(servers: &mut [Server], connections: usize, effort: Effort) -> Result<(Figures, Figures)> {
     let mut loads = Vec::new();
     for server in servers.iter() {
         loads.push(Load::connect(server.child.port, connections)?);
     }
     let mut figures = [const { Vec::new() }; Kind::ALL.len()];
+    let mut busy = figures.clone();
     // All that a server does until the end of a round is of that round, also what it does while others are asked: what
     // is put off, a log's lines for one, is not lost. The first round is to get warm.
     let mut before = Vec::new();
     for round in 0..=effort.of(ROUNDS) {
         let mut requests = 0;
+        let mut took = [Duration::ZERO; Kind::ALL.len()];
         for _ in 0..TURNS {
-            requests = 0;
-            for load in &mut loads {
+            for (load, took) in loads.iter_mut().zip(&mut took) {
+                let start = Instant::now();
                 requests = load.run(REQUESTS / TURNS)?;
+                *took += start.elapsed();
             }
         }
         requests *= TURNS;
@@ -135,15 +147,17 @@ fn measure(servers: &mut [Server], connections: usize, effort: Effort) -> Result
                 before.push(now);
             } else {
                 figures[i].push((now - before[i]) as f64 / 1_000.0 / f64::from(requests));
+                busy[i].push((now - before[i]) as f64 / took[i].as_nanos() as f64);
                 before[i] = now;
             }
             server.check_log(requests)?;
         }
     }
-    Ok(figures.map(|figures| figures.into_iter().collect()))
+    let samples = |figures: [Vec<f64>; Kind::ALL.len()]| figures.map(|figures| figures.into_iter().collect());
+    Ok((samples(figures), samples(busy)))
 }
 
-fn tell(report: &mut Report, key: Option<&str>, figures: &[Samples; Kind::ALL.len()]) {
+fn tell(report: &mut Report, key: Option<&str>, figures: &Figures, busy: &Figures) {
     let [bare, bare_hyper, ours, ours_no_logs, stock] = figures;
     let over_bare = |of: &Samples| of.zip(bare, |of, bare| of - bare);
     let (ours_over, stock_over) = (over_bare(ours), over_bare(stock));
@@ -161,6 +175,9 @@ fn tell(report: &mut Report, key: Option<&str>, figures: &[Samples; Kind::ALL.le
             &ours_over.zip(&stock_over, |ours, stock| ours / stock),
             Some(SHARE_CEILING),
         ),
+        ("bare_busy", &busy[0], None),
+        ("ours_busy", &busy[Kind::Ours as usize], None),
+        ("stock_busy", &busy[Kind::Stock as usize], None),
     ] {
         let full = key.map_or(name.to_owned(), |key| format!("{key}.{name}"));
         report.line(&full, samples.spread(), ceiling);
