@@ -12,8 +12,9 @@ use common::hold::{self, Hold};
 use common::outside::until;
 use common::{DEADLINE, Own};
 use logcontext::LogContext;
-use logcontext_db::{Error, Migration};
+use logcontext_db::{Database, Error, Migration};
 use logcontext_testservers::Stop;
+use tokio::runtime::Runtime;
 
 #[test]
 #[ignore = "needs PostgreSQL: cargo xtask test"]
@@ -190,75 +191,80 @@ async fn kill_one(own: &Own) {
 #[ignore = "needs PostgreSQL: cargo xtask test"]
 fn a_database_goes_on_when_one_of_its_two_runtimes_is_gone() {
     let own = Own::postgres();
-    let kit = logcontext::testing::start();
-    let [_, first] = common::runtimes(&kit);
-    let [_, second] = common::runtimes(&kit);
-    let context = LogContext::builder("GET-1").supervisor(kit.supervisor()).start();
-    let db = std::cell::OnceCell::new();
-    let db = &db;
-    block_on(&first, &context, async {
-        let opened = own.builder().max_connections(2).open().await.unwrap();
-        assert_eq!(interaction(&opened, 1).await.unwrap(), 1);
-        db.set(opened).unwrap();
-    });
-    let db = db.get().unwrap();
-    block_on(&second, &context, async {
-        for i in 0..10 {
-            assert_eq!(interaction(db, i).await.unwrap(), i);
-            assert_eq!(query(db, i).await.unwrap(), i);
+    let TwoRuntimes { first, second, context, db, .. } = &mut TwoRuntimes::on(&own, 2);
+    for gone in [false, true] {
+        if gone {
+            drop(first.take());
         }
-    });
-    drop(first);
-    block_on(&second, &context, async {
-        for i in 0..10 {
-            assert_eq!(interaction(db, i).await.unwrap(), i);
-            assert_eq!(query(db, i).await.unwrap(), i);
-        }
-        assert_eq!(db.close(DEADLINE).await.left_open, 0);
-        own.is_free().await;
-    });
+        block_on(second, context, async {
+            for i in 0..10 {
+                assert_eq!(interaction(db, i).await.unwrap(), i);
+                assert_eq!(query(db, i).await.unwrap(), i);
+            }
+            Ok(())
+        });
+    }
+    close(second, context, db, &own);
 }
 
 #[test]
 #[ignore = "needs PostgreSQL: cargo xtask test"]
 fn a_transaction_whose_connection_goes_with_another_runtime_is_tried_again() {
     let own = Own::postgres();
-    let kit = logcontext::testing::start();
-    let [_, first] = common::runtimes(&kit);
-    let [_, second] = common::runtimes(&kit);
-    let context = LogContext::builder("GET-1").supervisor(kit.supervisor()).start();
-    let db = std::cell::OnceCell::new();
-    let db = &db;
-    block_on(&first, &context, async {
-        let opened = own.builder().max_connections(1).open().await.unwrap();
-        assert_eq!(interaction(&opened, 1).await.unwrap(), 1);
-        db.set(opened).unwrap();
-    });
-    let db = db.get().unwrap();
-    let first = Arc::new(Mutex::new(Some(first)));
-    block_on(&second, &context, async {
-        let run = db.run_interaction("ask", |mut txn| {
-            let first = Arc::clone(&first);
-            async move {
-                let Some(first) = first.lock().unwrap().take() else {
-                    return txn.query_one("SELECT 2", ()).await?.get::<i32>(0);
-                };
-                assert_eq!(txn.query_one("SELECT 1", ()).await?.get::<i32>(0)?, 1);
-                // In the middle of it. It ends by and by, and an answer that has come already needs no runtime.
-                first.shutdown_background();
-                for _ in 0..100_000 {
-                    txn.query("SELECT 1", ()).await?;
-                }
-                panic!("the connection goes on without its runtime");
+    let TwoRuntimes { first, second, context, db, .. } = &mut TwoRuntimes::on(&own, 1);
+    let first = Arc::new(Mutex::new(first.take()));
+    let run = db.run_interaction("ask", |mut txn| {
+        let first = Arc::clone(&first);
+        async move {
+            let Some(first) = first.lock().unwrap().take() else {
+                return txn.query_one("SELECT 2", ()).await?.get::<i32>(0);
+            };
+            assert_eq!(txn.query_one("SELECT 1", ()).await?.get::<i32>(0)?, 1);
+            // In the middle of it. It ends by and by, and an answer that has come already needs no runtime.
+            first.shutdown_background();
+            for _ in 0..100_000 {
+                txn.query("SELECT 1", ()).await?;
             }
-        });
-        assert_eq!(run.await.unwrap(), 2);
-        assert_eq!(db.close(DEADLINE).await.left_open, 0);
-        own.is_free().await;
+            panic!("the connection goes on without its runtime");
+        }
     });
+    assert_eq!(block_on(second, context, run), 2);
+    close(second, context, db, &own);
     assert_eq!(context.usage().db_txn_count, 2, "one each, however often it was tried");
 }
 
-fn block_on(runtime: &tokio::runtime::Runtime, context: &LogContext, future: impl Future<Output = ()>) {
-    runtime.block_on(logcontext::FutureExt::in_context(future, context.clone()));
+/// A database that was opened, and first used, in a runtime that is not the only one.
+struct TwoRuntimes {
+    db: Database,
+    first: Option<Runtime>,
+    second: Runtime,
+    context: LogContext,
+    _kit: logcontext::testing::Test,
+}
+
+impl TwoRuntimes {
+    fn on(own: &Own, connections: usize) -> Self {
+        let kit = logcontext::testing::start();
+        let [_, first] = common::runtimes(&kit);
+        let [_, second] = common::runtimes(&kit);
+        let context = LogContext::builder("GET-1").supervisor(kit.supervisor()).start();
+        let db = block_on(&first, &context, async {
+            let db = own.builder().max_connections(connections).open().await?;
+            assert_eq!(interaction(&db, 1).await?, 1);
+            Ok(db)
+        });
+        Self { db, first: Some(first), second, context, _kit: kit }
+    }
+}
+
+fn close(runtime: &Runtime, context: &LogContext, db: &Database, own: &Own) {
+    block_on(runtime, context, async {
+        assert_eq!(db.close(DEADLINE).await.left_open, 0);
+        own.is_free().await;
+        Ok(())
+    });
+}
+
+fn block_on<T>(runtime: &Runtime, context: &LogContext, future: impl Future<Output = Result<T, Error>>) -> T {
+    runtime.block_on(logcontext::FutureExt::in_context(future, context.clone())).unwrap()
 }
