@@ -7,6 +7,7 @@ use std::future::Future;
 use std::hint::black_box;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
@@ -32,6 +33,7 @@ pub fn burn(nanos: u64) -> u64 {
     loop {
         let burned = thread_cpu_nanos().unwrap_or(u64::MAX) - start;
         if burned >= nanos {
+            TOO_MUCH.fetch_add(burned - nanos, Relaxed);
             return burned;
         }
         for i in 0..20 {
@@ -39,6 +41,10 @@ pub fn burn(nanos: u64) -> u64 {
         }
     }
 }
+
+/// By how much the clocks of threads went too far in [`burn`], in nanoseconds: nearly nothing, until the machine does
+/// something else on their account.
+static TOO_MUCH: AtomicU64 = AtomicU64::new(0);
 
 /// Long enough to tell from the little that a test burns besides.
 pub const BURST: u64 = 4_000_000;
@@ -49,9 +55,10 @@ pub fn assert_bursts(context: &LogContext, bursts: u64) {
     let Some(cpu) = context.usage().cpu() else { return };
     let charged = cpu.as_nanos() as f64 / BURST as f64;
     let expected = bursts as f64;
+    let too_much = TOO_MUCH.load(Relaxed) as f64 / BURST as f64;
     assert!(
-        (expected - 0.1..expected + 0.4).contains(&charged),
-        "{context}: {charged:.2} bursts, not {bursts}"
+        (expected - 0.1..expected + 0.4 + too_much).contains(&charged),
+        "{context}: {charged:.2} bursts, not {bursts}; {too_much:.2} at most were burned by chance"
     );
 }
 
