@@ -52,7 +52,8 @@ impl Clock {
     #[inline]
     fn is_surely_ahead(&self, at: u64) -> bool {
         let ticks = self.ticks();
-        let age = ticks.saturating_sub(self.read_at.load(Relaxed));
+        // Of ticks that have begun anew, as on machines that slept, this is as long as it gets.
+        let age = ticks.wrapping_sub(self.read_at.load(Relaxed));
         age < TRUSTED && at > ticks.wrapping_add(self.offset.load(Relaxed)).saturating_add(SLACK)
     }
 
@@ -134,6 +135,8 @@ mod tests {
         clock.has_passed_exactly(now);
         assert!(clock.is_surely_ahead(now + hour));
         assert!(!clock.is_surely_ahead(now + SLACK / 2), "near, so the time is read");
+        clock.read_at.fetch_add(hour, Relaxed);
+        assert!(!clock.is_surely_ahead(now + 2 * hour), "the ticks have begun anew, so the time is read");
         clock.read_at.store(0, Relaxed);
         clock.offset.store(0, Relaxed);
         assert!(!clock.has_passed(NEVER) && !clock.has_passed(now + hour) && clock.has_passed(now));

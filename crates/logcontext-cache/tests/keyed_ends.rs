@@ -1,6 +1,6 @@
 //! Crowds, threads, shutdowns, and code of others in odd places: nothing hangs, nothing is left.
 
-mod keyed_common;
+mod support;
 
 use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -9,9 +9,9 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use keyed_common::{at_once, context, on_both, paused, poll_once, until};
 use logcontext::{FutureExt, LogContext, preserve_fn};
 use logcontext_cache::{KeyedRwLock, Linearizer, Turn};
+use support::keyed::{at_once, context, on_both, paused, poll_once, until};
 
 const CROWD: usize = 10_000;
 
@@ -276,7 +276,7 @@ fn a_queue_that_is_gone_has_no_task() {
 
 #[test]
 fn nobody_watches_where_nobody_waits() {
-    paused(|test| async move {
+    paused(async |test| {
         let rooms = Linearizer::<u64>::builder("rooms").slow_wait(Duration::from_secs(5)).build();
         let turn = at_once(rooms.queue(1));
         assert!(test.supervisor().running().is_empty());

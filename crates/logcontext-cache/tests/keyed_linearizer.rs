@@ -1,12 +1,12 @@
 //! Turns of a linearizer: in order, so many at once, given back whatever happens.
 
-mod keyed_common;
+mod support;
 
 use std::sync::{Arc, Mutex};
 
-use keyed_common::{at_once, context, on_both, poll_once, until};
 use logcontext::{FutureExt, LogContext, current_context};
 use logcontext_cache::{Linearizer, Queued, Turn};
+use support::keyed::{at_once, context, on_both, poll_once, until};
 use tokio::sync::oneshot;
 
 /// Nothing is left of anybody.

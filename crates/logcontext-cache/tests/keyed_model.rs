@@ -1,16 +1,16 @@
 //! Random sequences of coming, polling, leaving and giving back, on this thread and on others, beside a plain model.
 
-mod keyed_common;
+mod support;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use keyed_common::{context, poll_once, waited};
 use logcontext::testing::{self, Test};
 use logcontext::{LogContext, books, current_context};
 use logcontext_cache::{Access, KeyedRwLock, Linearizer, Queued, Reading, Turn, Writing};
 use proptest::prelude::*;
+use support::keyed::{context, poll_once, waited};
 use tokio::time::Instant;
 
 const KEYS: u64 = 3;

@@ -1,9 +1,9 @@
 //! Readers and writers of a key.
 
-mod keyed_common;
+mod support;
 
-use keyed_common::{at_once, context, on_both, poll_once, until};
 use logcontext_cache::{Access, KeyedRwLock};
+use support::keyed::{at_once, context, on_both, poll_once, until};
 
 #[track_caller]
 fn assert_empty(lock: &KeyedRwLock<u64>) {

@@ -1,14 +1,15 @@
 //! Waiting for keys: on whose bill it is, in which figures, in which lists, and when it is on the log.
 
-mod keyed_common;
+mod support;
 
 use std::time::Duration;
 
-use keyed_common::{Figures, at_once, context, on_both, paused, poll_once, until, waited};
 use logcontext::FutureExt;
 use logcontext::diagnostics::DiagnosticKind;
 use logcontext::testing::Record;
 use logcontext_cache::{KeyedRwLock, Linearizer};
+use support::figures::Figures;
+use support::keyed::{at_once, context, on_both, paused, poll_once, until, waited};
 use tokio::time::{Instant, advance, sleep};
 use tracing::Level;
 
@@ -16,9 +17,9 @@ const SECOND: Duration = Duration::from_secs(1);
 
 #[test]
 fn the_time_of_waiting_is_on_the_context_and_on_all_that_it_is_a_part_of() {
-    paused(|test| async move {
+    paused(async |test| {
         let rooms = Linearizer::<u64>::new("rooms");
-        let (holder, request) = (context(&test, "holder"), context(&test, "PUT-1"));
+        let (holder, request) = (context(test, "holder"), context(test, "PUT-1"));
         let part = request.nested("part");
         let turn = rooms.queue(1).in_context(holder.clone()).await;
         let queued = rooms.queue(1).in_context(part.clone());
@@ -38,9 +39,9 @@ fn the_time_of_waiting_is_on_the_context_and_on_all_that_it_is_a_part_of() {
 
 #[test]
 fn the_context_that_waits_is_the_one_that_was_current_when_it_came() {
-    paused(|test| async move {
+    paused(async |test| {
         let rooms = Linearizer::<u64>::new("rooms");
-        let (first, later) = (context(&test, "first"), context(&test, "later"));
+        let (first, later) = (context(test, "first"), context(test, "later"));
         let turn = at_once(rooms.queue(1));
         let mut queued = rooms.queue(1);
         first.scope(|| assert!(poll_once(&mut queued).is_pending()));
@@ -55,9 +56,9 @@ fn the_context_that_waits_is_the_one_that_was_current_when_it_came() {
 
 #[test]
 fn who_gives_up_has_waited_all_the_same() {
-    paused(|test| async move {
+    paused(async |test| {
         let rooms = Linearizer::<u64>::new("rooms");
-        let request = context(&test, "PUT-1");
+        let request = context(test, "PUT-1");
         let turn = at_once(rooms.queue(1));
         let mut queued = rooms.queue(1);
         request.scope(|| assert!(poll_once(&mut queued).is_pending()));
@@ -65,7 +66,7 @@ fn who_gives_up_has_waited_all_the_same() {
         drop(queued);
         assert_eq!(waited(&request), 2 * SECOND);
         let figures = Figures::of(test.supervisor());
-        assert_eq!(figures.get("keyed_queue_gave_up", "kind=linearizer name=rooms"), 1.0);
+        assert_eq!(figures.get("keyed_queue_gave_up,kind=linearizer,name=rooms"), 1.0);
 
         // Also if the turn had come, up to then.
         let mut queued = rooms.queue(1);
@@ -76,8 +77,8 @@ fn who_gives_up_has_waited_all_the_same() {
         drop(queued);
         assert_eq!(waited(&request), 3 * SECOND);
         let figures = Figures::of(test.supervisor());
-        assert_eq!(figures.get("keyed_queue_gave_up", "kind=linearizer name=rooms"), 1.0);
-        assert_eq!(figures.get("keyed_queue_turns", "kind=linearizer name=rooms"), 2.0);
+        assert_eq!(figures.get("keyed_queue_gave_up,kind=linearizer,name=rooms"), 1.0);
+        assert_eq!(figures.get("keyed_queue_turns,kind=linearizer,name=rooms"), 2.0);
     });
 }
 
@@ -91,8 +92,8 @@ fn a_key_that_is_free_is_no_wait() {
         drop(turn);
         assert_eq!(request.usage().counters().count(), 0);
         let figures = Figures::of(test.supervisor());
-        assert_eq!(figures.get("keyed_queue_wait_seconds", "kind=linearizer name=rooms"), 0.0);
-        assert_eq!(figures.get("keyed_queue_turns", "kind=linearizer name=rooms"), 1.0);
+        assert_eq!(figures.get("keyed_queue_wait_seconds,kind=linearizer,name=rooms"), 0.0);
+        assert_eq!(figures.get("keyed_queue_turns,kind=linearizer,name=rooms"), 1.0);
     });
 }
 
@@ -112,15 +113,15 @@ fn the_bill_the_turn_and_the_histogram_tell_of_the_same_wait() {
         assert!(told > Duration::ZERO);
         assert_eq!(waited(&request), told);
         let figures = Figures::of(test.supervisor());
-        assert_eq!(figures.get("keyed_queue_wait_seconds", "kind=linearizer name=rooms"), 1.0);
-        let sum = figures.get("keyed_queue_wait_seconds", "kind=linearizer name=rooms sum");
+        assert_eq!(figures.get("keyed_queue_wait_seconds,kind=linearizer,name=rooms"), 1.0);
+        let sum = figures.get("keyed_queue_wait_seconds,kind=linearizer,name=rooms sum");
         assert!((sum - told.as_secs_f64()).abs() < 1e-9);
     });
 }
 
 #[test]
 fn figures_tell_how_many_hold_and_wait_and_for_how_long() {
-    paused(|test| async move {
+    paused(async |test| {
         let rooms = Linearizer::<u64>::new("rooms");
         let lock = KeyedRwLock::<u64>::new("rooms");
         let (one, two) = (at_once(rooms.queue(1)), at_once(rooms.queue(2)));
@@ -133,19 +134,19 @@ fn figures_tell_how_many_hold_and_wait_and_for_how_long() {
         advance(SECOND).await;
 
         let figures = Figures::of(test.supervisor());
-        let get = |name| figures.get(name, "kind=linearizer name=rooms");
+        let get = |name| figures.get(&format!("{name},kind=linearizer,name=rooms"));
         assert_eq!(get("keyed_queue_keys"), 2.0);
         assert_eq!(get("keyed_queue_holding"), 2.0);
         assert_eq!(get("keyed_queue_waiting"), 2.0);
         assert_eq!(get("keyed_queue_waiting_longest_seconds"), 3.0);
-        let get = |name| figures.get(name, "kind=rwlock name=rooms");
+        let get = |name| figures.get(&format!("{name},kind=rwlock,name=rooms"));
         assert_eq!((get("keyed_queue_keys"), get("keyed_queue_holding")), (1.0, 2.0));
         assert_eq!((get("keyed_queue_waiting"), get("keyed_queue_waiting_longest_seconds")), (0.0, 0.0));
 
         drop((one, two, readers, first, second));
         let figures = Figures::of(test.supervisor());
         for name in ["keyed_queue_keys", "keyed_queue_holding", "keyed_queue_waiting"] {
-            assert_eq!(figures.get(name, "kind=linearizer name=rooms"), 0.0);
+            assert_eq!(figures.get(&format!("{name},kind=linearizer,name=rooms")), 0.0);
         }
         let described = test.supervisor().sources()[0].describe().len();
         assert_eq!(described, 8);
@@ -174,9 +175,9 @@ fn a_name_used_twice_is_numbered_and_raises_a_diagnostic() {
 
 #[test]
 fn who_holds_a_key_and_who_waits_for_it_and_since_when_can_be_listed_with_their_contexts() {
-    paused(|test| async move {
+    paused(async |test| {
         let rooms = Linearizer::<&str>::new("rooms");
-        let [a, b, c] = ["a", "b", "c"].map(|name| context(&test, name));
+        let [a, b, c] = ["a", "b", "c"].map(|name| context(test, name));
         let start = Instant::now();
         let one = a.scope(|| at_once(rooms.queue("one")));
         advance(SECOND).await;
@@ -213,10 +214,10 @@ fn long_waits(test: &logcontext::testing::Test) -> Vec<Record> {
 
 #[test]
 fn a_wait_longer_than_the_limit_is_logged_while_it_lasts_with_who_waits_and_who_holds() {
-    paused(|test| async move {
+    paused(async |test| {
         let rooms = Linearizer::<u64>::builder("rooms").slow_wait(5 * SECOND).build();
         let (holder, first, second) =
-            (context(&test, "holder"), context(&test, "first"), context(&test, "second"));
+            (context(test, "holder"), context(test, "first"), context(test, "second"));
         let turn = holder.scope(|| at_once(rooms.queue(17)));
         sleep(SECOND).await;
         let tasks = [&first, &second].map(|context| {
@@ -224,9 +225,9 @@ fn a_wait_longer_than_the_limit_is_logged_while_it_lasts_with_who_waits_and_who_
             context.run_in_background(async move { drop(rooms.queue(17).await) })
         });
         sleep(5 * SECOND - Duration::from_millis(1)).await;
-        assert!(long_waits(&test).is_empty());
+        assert!(long_waits(test).is_empty());
         sleep(Duration::from_millis(3)).await;
-        let records = long_waits(&test);
+        let records = long_waits(test);
         assert_eq!(records.len(), 2, "{records:?}");
         for (record, (context, ahead)) in records.iter().zip([(&first, "0"), (&second, "1")]) {
             assert_eq!(&record.context, context);
@@ -244,24 +245,24 @@ fn a_wait_longer_than_the_limit_is_logged_while_it_lasts_with_who_waits_and_who_
         for task in tasks {
             task.await.unwrap();
         }
-        assert_eq!(long_waits(&test).len(), 2);
+        assert_eq!(long_waits(test).len(), 2);
         let figures = Figures::of(test.supervisor());
-        assert_eq!(figures.get("keyed_queue_long_waits", "kind=linearizer name=rooms"), 2.0);
+        assert_eq!(figures.get("keyed_queue_long_waits,kind=linearizer,name=rooms"), 2.0);
     });
 }
 
 #[test]
 fn whoever_comes_while_others_are_being_watched_is_watched_too() {
-    paused(|test| async move {
+    paused(async |test| {
         let rooms = Linearizer::<u64>::builder("rooms").slow_wait(5 * SECOND).build();
         let _turn = at_once(rooms.queue(1));
-        let request = context(&test, "PUT-1");
+        let request = context(test, "PUT-1");
         let tasks = [0, 1, 2].map(|_| {
             let rooms = rooms.clone();
             request.run_in_background(async move { drop(rooms.queue(1).await) })
         });
         for expected in [0, 3] {
-            assert_eq!(long_waits(&test).len(), expected);
+            assert_eq!(long_waits(test).len(), expected);
             sleep(6 * SECOND).await;
         }
         // Nobody is left to be watched; then somebody comes again.
@@ -276,9 +277,9 @@ fn whoever_comes_while_others_are_being_watched_is_watched_too() {
             async move { drop(rooms.queue(2).await) }
         });
         sleep(3 * SECOND).await;
-        assert_eq!(long_waits(&test).len(), 4);
+        assert_eq!(long_waits(test).len(), 4);
         sleep(3 * SECOND).await;
-        assert_eq!(long_waits(&test).len(), 5);
+        assert_eq!(long_waits(test).len(), 5);
         tasks.iter().chain([&late, &later]).for_each(|task| task.abort());
     });
 }
@@ -317,7 +318,7 @@ fn a_long_wait_is_logged_at_its_end_where_there_is_no_runtime() {
 
 #[test]
 fn a_wait_within_the_limit_is_not_logged() {
-    paused(|test| async move {
+    paused(async |test| {
         let rooms = Linearizer::<u64>::builder("rooms").slow_wait(5 * SECOND).build();
         let never = Linearizer::<u64>::builder("never").slow_wait(Duration::MAX).build();
         let (turn, _never) = (at_once(rooms.queue(1)), at_once(never.queue(1)));
@@ -326,16 +327,16 @@ fn a_wait_within_the_limit_is_not_logged() {
             drop(turn);
         });
         assert!(tokio::time::timeout(1_000_000 * SECOND, never.queue(1)).await.is_err());
-        assert!(long_waits(&test).is_empty());
+        assert!(long_waits(test).is_empty());
     });
 }
 
 #[test]
 fn a_key_that_is_stuck_does_not_flood_the_log() {
-    paused(|test| async move {
+    paused(async |test| {
         let rooms = Linearizer::<u64>::builder("rooms").slow_wait(SECOND).build();
         let _turn = at_once(rooms.queue(1));
-        let request = context(&test, "PUT-1");
+        let request = context(test, "PUT-1");
         let crowd = |n: usize| -> Vec<_> {
             let mut waiters: Vec<_> = (0..n).map(|_| rooms.queue(1)).collect();
             request.scope(|| waiters.iter_mut().for_each(|waiter| assert!(poll_once(waiter).is_pending())));
@@ -343,13 +344,13 @@ fn a_key_that_is_stuck_does_not_flood_the_log() {
         };
         let many = crowd(1_000);
         sleep(2 * SECOND).await;
-        assert_eq!(long_waits(&test).len(), 10);
+        assert_eq!(long_waits(test).len(), 10);
         let figures = Figures::of(test.supervisor());
-        assert_eq!(figures.get("keyed_queue_long_waits", "kind=linearizer name=rooms"), 1_000.0);
+        assert_eq!(figures.get("keyed_queue_long_waits,kind=linearizer,name=rooms"), 1_000.0);
         sleep(60 * SECOND).await;
         let one = crowd(1);
         sleep(2 * SECOND).await;
-        let records = long_waits(&test);
+        let records = long_waits(test);
         assert_eq!(records.len(), 11);
         assert_eq!(records[10].field("suppressed"), Some("990"));
         drop((many, one));
@@ -358,10 +359,10 @@ fn a_key_that_is_stuck_does_not_flood_the_log() {
 
 #[test]
 fn a_waiter_whose_request_has_finished_is_logged_in_its_context_and_is_no_fault() {
-    paused(|test| async move {
+    paused(async |test| {
         let rooms = Linearizer::<u64>::builder("rooms").slow_wait(SECOND).build();
         let _turn = at_once(rooms.queue(1));
-        let request = context(&test, "PUT-1");
+        let request = context(test, "PUT-1");
         let waiting = request.run_in_background({
             let rooms = rooms.clone();
             async move { drop(rooms.queue(1).await) }
@@ -369,7 +370,7 @@ fn a_waiter_whose_request_has_finished_is_logged_in_its_context_and_is_no_fault(
         until("it waits", || !rooms.waiting().is_empty()).await;
         request.finish();
         sleep(2 * SECOND).await;
-        assert_eq!(long_waits(&test)[0].context, request);
+        assert_eq!(long_waits(test)[0].context, request);
         waiting.abort();
     });
 }

@@ -94,6 +94,19 @@ fn without_a_layer_a_handler_runs_in_the_connections_context() {
 }
 
 #[test]
+fn clients_may_be_given_all_the_time_that_there_is() {
+    let test = testing::start();
+    runtime(&test).block_on(async {
+        let router = Router::new().route("/", get(|| async { "here" })).layer(ContextLayer::new());
+        let options = ServeOptions::default().header_read_timeout(Duration::MAX);
+        let server = Server::start_with(&test, router, options).await;
+        let answer = server.get("/").await;
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("here"), "{answer}");
+        server.stop().await;
+    });
+}
+
+#[test]
 fn what_is_wrong_with_clients_is_logged_at_debug_level_in_the_context_of_their_connection() {
     let test = testing::start();
     let reading = Router::new().route(

@@ -19,27 +19,30 @@ impl Figures {
         figures
     }
 
-    /// The value of `cache_hits,cache=profiles`; for a histogram, how much was observed.
+    /// The one value of `cache_hits,cache=profiles`; for a histogram, how much was observed, and its sum under
+    /// `.. sum`.
     #[track_caller]
     pub fn get(&self, key: &str) -> f64 {
-        let found = self.values.iter().find(|(name, _)| name == key);
-        let Some((_, value)) = found else { panic!("no {key} in {:?}", self.values) };
-        *value
+        let found: Vec<f64> =
+            self.values.iter().filter(|(name, _)| name == key).map(|(_, value)| *value).collect();
+        assert_eq!(found.len(), 1, "{key} in {:?}", self.values);
+        found[0]
     }
 
-    fn put(&mut self, name: &'static str, labels: &[(&'static str, &str)], value: f64) {
+    fn key(&self, name: &'static str, labels: &[(&'static str, &str)]) -> String {
         assert!(self.described.contains(&name), "{name} is not described");
-        let key = labels.iter().fold(name.to_owned(), |key, (label, value)| format!("{key},{label}={value}"));
-        self.values.push((key, value));
+        labels.iter().fold(name.to_owned(), |key, (label, value)| format!("{key},{label}={value}"))
     }
 }
 
 impl Collector for Figures {
     fn value(&mut self, name: &'static str, labels: &[(&'static str, &str)], value: f64) {
-        self.put(name, labels, value);
+        self.values.push((self.key(name, labels), value));
     }
 
     fn histogram(&mut self, name: &'static str, labels: &[(&'static str, &str)], buckets: &Buckets) {
-        self.put(name, labels, buckets.count() as f64);
+        let key = self.key(name, labels);
+        self.values.push((format!("{key} sum"), buckets.sum.as_secs_f64()));
+        self.values.push((key, buckets.count() as f64));
     }
 }

@@ -36,6 +36,9 @@ pub struct Served {
     pub aborted: usize,
 }
 
+/// As good as for ever.
+const LONGEST: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+
 /// After a connection was cut off, it ends at its next await: this long is waited for that.
 const LAST_WAIT: Duration = Duration::from_secs(1);
 
@@ -114,7 +117,8 @@ struct Server {
 impl Server {
     fn new(supervisor: Supervisor, options: ServeOptions, local: SocketAddr) -> Self {
         let mut http = http1::Builder::new();
-        http.header_read_timeout(options.header_read_timeout);
+        // What is added to a moment has an end.
+        http.header_read_timeout(options.header_read_timeout.min(LONGEST));
         Self { supervisor, options, local, http, phase: watch::Sender::default(), aborted: Arc::default() }
     }
 

@@ -55,7 +55,7 @@ impl ServeOptions {
     }
 
     /// How long a client may take for the headers of a request, and between two requests: 30 s if nobody says.
-    /// Then its connection is closed.
+    /// Then its connection is closed. `Duration::MAX` is for ever.
     #[must_use]
     pub fn header_read_timeout(mut self, timeout: Duration) -> Self {
         self.header_read_timeout = timeout;

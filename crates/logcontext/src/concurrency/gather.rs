@@ -29,8 +29,8 @@ pub struct Gathered<T: Send + 'static, E: Display + Send + 'static> {
 ///
 /// None of them is cancelled because another one fails: the error is answered when all have ended. None is cancelled
 /// because the caller is: they go on in the background, as [`shield`](super::shield) explains. An error that cannot be
-/// answered, because another came before it or because the caller is gone, is logged at once. A panic counts as an error, and goes on
-/// in the caller when all have ended.
+/// answered, because another came before it or because the caller is gone, is logged at once. A panic counts as an
+/// error, and goes on in the caller when all have ended.
 ///
 /// They run in the caller's task, in its context if they are not in one of their own. Where the rest is not worth
 /// finishing once one has failed, `tokio::try_join!` and `futures::future::try_join_all` work as they are.

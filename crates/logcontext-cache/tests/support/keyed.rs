@@ -1,42 +1,45 @@
 //! What the tests of keyed queues share.
-#![allow(dead_code, unused_imports, unreachable_pub, reason = "each test file uses its part")]
 
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use logcontext::source::{Buckets, Collector};
 use logcontext::testing::{self, Test};
-use logcontext::{LogContext, Supervisor, current_context};
+use logcontext::{LogContext, current_context};
 use logcontext_cache::KEYED_WAIT;
 use tokio::runtime::Runtime;
 
-/// Nothing here takes so long: a test that hangs is one that fails.
-const DEADLINE: Duration = Duration::from_secs(30);
+use super::{DEADLINE, nothing_is_left, short_panics};
 
 /// The test on a current-thread runtime and on one with two workers, each with a guard of its own.
 #[expect(clippy::needless_pass_by_value, reason = "a closure that is written where it is passed")]
 pub fn on_both(f: impl AsyncFn(&Test)) {
     let run = |runtime: &dyn Fn(&Test) -> Runtime| {
+        short_panics();
         let test = testing::start();
         let runtime = runtime(&test);
         let ended = runtime.block_on(async { tokio::time::timeout(DEADLINE, f(&test)).await });
         ended.expect("the test hangs");
         assert!(current_context().is_sentinel());
+        drop(runtime);
+        nothing_is_left(&test);
     };
     run(&Test::current_thread);
     run(&|test| test.multi_thread(2));
 }
 
 /// The test with the clock paused: time moves when nothing else does.
-pub fn paused<F: Future>(f: impl FnOnce(Test) -> F) {
+pub fn paused(f: impl AsyncFnOnce(&Test)) {
+    short_panics();
     let test = testing::start();
     let runtime = test.current_thread();
     runtime.block_on(async {
         tokio::time::pause();
-        f(test).await;
+        f(&test).await;
     });
+    drop(runtime);
+    nothing_is_left(&test);
 }
 
 /// Goes on once this is so.
@@ -70,42 +73,4 @@ pub fn at_once<F: Future + Unpin>(mut future: F) -> F::Output {
 /// What the context has spent waiting for keys.
 pub fn waited(context: &LogContext) -> Duration {
     Duration::from_nanos(context.usage().counter(&KEYED_WAIT))
-}
-
-/// Figures as they are collected: name, labels, value; of a histogram, its count and its sum in seconds.
-#[derive(Default)]
-pub struct Figures(Vec<(&'static str, String, f64)>);
-
-impl Figures {
-    pub fn of(supervisor: &Supervisor) -> Self {
-        let mut figures = Self::default();
-        for source in supervisor.sources() {
-            source.collect(&mut figures);
-        }
-        figures
-    }
-
-    /// The one value of this name for these labels.
-    #[track_caller]
-    pub fn get(&self, name: &str, labels: &str) -> f64 {
-        let found: Vec<f64> =
-            self.0.iter().filter(|(n, l, _)| *n == name && l == labels).map(|(_, _, value)| *value).collect();
-        assert_eq!(found.len(), 1, "{name} {labels} in {:?}", self.0);
-        found[0]
-    }
-}
-
-fn text(labels: &[(&'static str, &str)]) -> String {
-    labels.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
-}
-
-impl Collector for Figures {
-    fn value(&mut self, name: &'static str, labels: &[(&'static str, &str)], value: f64) {
-        self.0.push((name, text(labels), value));
-    }
-
-    fn histogram(&mut self, name: &'static str, labels: &[(&'static str, &str)], buckets: &Buckets) {
-        self.0.push((name, text(labels), buckets.count() as f64));
-        self.0.push((name, format!("{} sum", text(labels)), buckets.sum.as_secs_f64()));
-    }
 }
