@@ -1,0 +1,1 @@
+//! Configuration: a file, the environment and the command line, the later wins.

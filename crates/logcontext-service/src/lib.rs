@@ -1,0 +1,3 @@
+//! Putting a server together in one file.
+
+pub mod config;
