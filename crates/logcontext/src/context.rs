@@ -62,7 +62,7 @@ impl Inner {
         }
     }
 
-    fn with_ancestors(&self, mut f: impl FnMut(&Account)) {
+    pub(crate) fn with_ancestors(&self, mut f: impl FnMut(&Account)) {
         let mut inner = Some(self);
         while let Some(this) = inner {
             f(this.account.get());
@@ -70,11 +70,7 @@ impl Inner {
         }
     }
 
-    pub(crate) fn id(&self) -> u64 {
-        self.id
-    }
-
-    pub(crate) fn is_root(&self) -> bool {
+    fn is_root(&self) -> bool {
         self.parent.is_sentinel()
     }
 
@@ -227,6 +223,27 @@ impl LogContext {
         let Some(inner) = self.inner() else { return false };
         let index = inner.supervisor.ledger().labels.named(inner.kind, label).index;
         inner.account().set_label(index)
+    }
+
+    /// Says what its work was answered with: an HTTP status, 100 to 599, which its label's totals count by class
+    /// ([`LabelTotals::responses`](crate::LabelTotals::responses)). The last one before the finish counts; anything
+    /// else takes back what was said before. The sentinel keeps nothing, and a nested context has no totals.
+    ///
+    /// ```
+    /// use logcontext::Supervisor;
+    ///
+    /// let service = Supervisor::new("presence");
+    /// let request = service.context("GET-1").label("GET /presence/{user}").start();
+    /// request.set_status(200);
+    /// request.finish();
+    /// request.set_status(500); // too late
+    /// let answered = |class| service.totals()[0].responses().find(|(name, _)| *name == class).unwrap().1;
+    /// assert_eq!((answered("2xx"), answered("5xx")), (1, 0));
+    /// ```
+    pub fn set_status(&self, status: u16) {
+        if let Some(inner) = self.inner() {
+            inner.account().set_status(status);
+        }
     }
 
     /// The request that it stands for, or is a part of.
@@ -419,11 +436,15 @@ impl LogContext {
             meter::settle();
         }
         // Whoever reads the books finds the times in one place.
-        let _moving = ledger::moving();
-        let times = inner.account().take_times();
+        let mut moving = ledger::moving();
+        let times = moving.take(inner.supervisor.ledger(), &inner.account);
         for (index, payer) in payers.iter().enumerate() {
             let share = times.share(index, payers.len());
-            payer.with_ancestors(|account| account.add_times(&share));
+            let mut next = Some(*payer);
+            while let Some(payer) = next {
+                moving.give(payer.supervisor.ledger(), &payer.account, &share);
+                next = payer.parent.inner();
+            }
         }
         true
     }

@@ -85,7 +85,8 @@ impl Labels {
     }
 
     /// All that there are by now, by index.
-    pub(crate) fn all(&self) -> impl Iterator<Item = &Label> {
+    #[cfg(test)]
+    fn all(&self) -> impl Iterator<Item = &Label> {
         self.chunks.iter().map_while(OnceLock::get).flat_map(|chunk| chunk.iter().map_while(OnceLock::get))
     }
 }

@@ -54,6 +54,7 @@ pub(crate) fn as_task<R>(task: Task, f: impl FnOnce() -> R) -> (R, bool) {
 pub fn report_panic(info: &PanicHookInfo<'_>) {
     REPORTED.set(true);
     let context = meter::current();
+    context.supervisor().count_panic();
     let task = TASK.get();
     let age = task.map(Task::age);
     let cpu = context.usage().cpu();
@@ -133,6 +134,7 @@ impl Panic {
             return;
         }
         let context = meter::current();
+        context.supervisor().count_panic();
         let cpu = context.usage().cpu();
         tracing::error!(
             target: "logcontext::panic",

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::panic::Location;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::AbortHandle;
@@ -13,7 +13,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use crate::clock;
 use crate::context::LogContext;
 use crate::supervisor::Supervisor;
-use crate::sync::lock;
+use crate::sync::Stepwise;
 use crate::usage::ResourceUsage;
 
 /// Something that was fired off and has not ended.
@@ -38,6 +38,9 @@ impl fmt::Display for Running {
     }
 }
 
+/// So many are listed at a time.
+const PIECE: usize = 32;
+
 /// How a shutdown went.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
@@ -47,6 +50,7 @@ pub struct Shutdown {
     pub aborted: Vec<Running>,
 }
 
+#[derive(Clone)]
 struct Entry {
     number: u64,
     context: LogContext,
@@ -66,8 +70,9 @@ struct Entries {
 
 #[derive(Default)]
 pub(crate) struct RunningList {
-    entries: Mutex<Entries>,
+    entries: Stepwise<Entries>,
     tracker: TaskTracker,
+    drain: CancellationToken,
     stop: CancellationToken,
     closed: CancellationToken,
 }
@@ -82,7 +87,7 @@ pub(crate) struct Place {
 
 impl RunningList {
     fn take(&self, index: usize) -> Option<Entry> {
-        let mut entries = lock(&self.entries);
+        let mut entries = self.entries.lock();
         let entry = entries.all[index].take();
         entries.free.push(index);
         entry
@@ -103,23 +108,38 @@ impl RunningList {
         self.closed.is_cancelled()
     }
 
+    /// What runs, and how it can be aborted. Read in pieces, so that nobody who comes or goes waits for the whole.
     fn list(&self) -> Vec<(Running, Option<AbortHandle>)> {
         let now = clock::ticks();
-        let describe = |entry: &Entry| {
-            let running = Running {
-                context: entry.context.clone(),
-                name: entry.name.clone().unwrap_or_else(|| entry.context.name().into()),
-                origin: entry.origin,
-                age: Duration::from_nanos(clock::nanos_between(entry.started, now)),
-                usage: ResourceUsage::default(),
-            };
-            (running, entry.abort.clone())
-        };
-        let mut list: Vec<_> = lock(&self.entries).all.iter().flatten().map(describe).collect();
-        for (running, _) in &mut list {
-            running.usage = running.context.usage();
+        let mut list = Vec::new();
+        let mut piece = Vec::with_capacity(PIECE);
+        let mut from = 0;
+        loop {
+            let entries = self.entries.lock_next();
+            let to = (from + PIECE).min(entries.all.len());
+            piece.extend(entries.all[from..to].iter().flatten().cloned());
+            let is_last = to == entries.all.len();
+            drop(entries);
+            list.extend(piece.drain(..).map(|entry| entry.describe(now)));
+            if is_last {
+                return list;
+            }
+            from = to;
         }
-        list
+    }
+}
+
+impl Entry {
+    fn describe(self, now: u64) -> (Running, Option<AbortHandle>) {
+        let Self { context, name, origin, started, abort, .. } = self;
+        let running = Running {
+            name: name.unwrap_or_else(|| context.name().into()),
+            origin,
+            age: Duration::from_nanos(clock::nanos_between(started, now)),
+            usage: context.usage(),
+            context,
+        };
+        (running, abort)
     }
 }
 
@@ -133,7 +153,7 @@ impl Place {
     ) -> Self {
         let list = supervisor.running_list();
         let token = list.tracker.token();
-        let mut entries = lock(&list.entries);
+        let mut entries = list.entries.lock();
         entries.next += 1;
         let number = entries.next;
         let entry = Some(Entry { number, context: context.clone(), name, origin, started, abort: None });
@@ -163,7 +183,7 @@ impl Place {
 
 /// Says how the work in this place can be aborted, unless it has ended already and the place is somebody else's.
 pub(crate) fn set_abort(supervisor: &Supervisor, (index, number): (usize, u64), abort: AbortHandle) {
-    if let Some(entry) = &mut lock(&supervisor.running_list().entries).all[index]
+    if let Some(entry) = &mut supervisor.running_list().entries.lock().all[index]
         && entry.number == number
     {
         entry.abort = Some(abort);
@@ -188,12 +208,42 @@ impl Supervisor {
         self.running_list().is_stopping()
     }
 
-    /// Completes when the shutdown begins: what loops and streams select on.
+    /// Tells listeners to take no more, and streams to come to an end. Background processes go on, and are taken,
+    /// until the [`shutdown`](Self::shutdown), which implies this. The first step of a service's end: what is under
+    /// way is done before what it needs goes.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use logcontext::Supervisor;
+    ///
+    /// let service = Supervisor::new("presence");
+    /// let told = service.draining();
+    /// service.drain();
+    /// told.await;
+    /// assert!(service.is_draining() && !service.is_shutting_down());
+    /// # }
+    /// ```
+    pub fn drain(&self) {
+        self.running_list().drain.cancel();
+    }
+
+    /// Has it been told to [`drain`](Self::drain), or to shut down?
+    pub fn is_draining(&self) -> bool {
+        self.running_list().drain.is_cancelled()
+    }
+
+    /// Completes when it is told to [`drain`](Self::drain), or to shut down: what listeners and streams select on.
+    pub fn draining(&self) -> WaitForCancellationFutureOwned {
+        self.running_list().drain.clone().cancelled_owned()
+    }
+
+    /// Completes when the shutdown begins: what loops select on. Streams and listeners end earlier, at
+    /// [`draining`](Self::draining).
     pub fn shutting_down(&self) -> WaitForCancellationFutureOwned {
         self.running_list().stop.clone().cancelled_owned()
     }
 
-    /// Tells everything that runs in the background to end, waits for it until the deadline, then aborts the
+    /// [Drains](Self::drain), tells everything that runs in the background to end, waits for it until the deadline, then aborts the
     /// rest and names it. Loops end, background processes are refused from now on; what requests put into the
     /// background is still taken, until nothing runs any more or the deadline is past. A second call waits along.
     ///
@@ -212,6 +262,8 @@ impl Supervisor {
     /// ```
     pub async fn shutdown(&self, deadline: Duration) -> Shutdown {
         let list = self.running_list();
+        // First, so that whatever is shutting down is draining.
+        list.drain.cancel();
         list.stop.cancel();
         list.tracker.close();
         let in_time = tokio::time::timeout(deadline, list.tracker.wait()).await.is_ok();

@@ -60,24 +60,55 @@ pub trait Collector {
 /// ```
 #[derive(Debug)]
 pub struct Histogram {
-    counts: [AtomicU64; BOUNDS.len() + 1],
+    counts: [AtomicU64; BUCKETS],
     nanos: AtomicU64,
 }
 
 /// Upper bounds in seconds: from what a quiet pool answers in to what nobody waits for.
-const BOUNDS: [f64; 14] =
-    [0.000_1, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+const BOUNDS: [f64; 17] = [
+    0.000_1, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+    60.0,
+];
+
+/// The same in nanoseconds, to count by.
+const BOUNDS_NANOS: [u64; BOUNDS.len()] = {
+    let mut nanos = [0; BOUNDS.len()];
+    let mut i = 0;
+    while i < BOUNDS.len() {
+        nanos[i] = (BOUNDS[i] * 1e6 + 0.5) as u64 * 1_000;
+        i += 1;
+    }
+    nanos
+};
+
+/// One for each bound, and one for what is beyond the last.
+pub(crate) const BUCKETS: usize = BOUNDS.len() + 1;
+
+/// The bucket that so many nanoseconds are counted in.
+#[inline]
+pub(crate) fn bucket(nanos: u64) -> usize {
+    BOUNDS_NANOS.iter().position(|bound| nanos <= *bound).unwrap_or(BOUNDS.len())
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
 
 /// What a [`Histogram`] holds at one time.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Buckets {
-    counts: [u64; BOUNDS.len() + 1],
+    counts: [u64; BUCKETS],
     /// All observations together.
     pub sum: Duration,
 }
 
 impl Buckets {
+    /// What was counted elsewhere, by [`bucket`], and the sum of it.
+    pub(crate) fn new(counts: [u64; BUCKETS], nanos: u64) -> Self {
+        Self { counts, sum: Duration::from_nanos(nanos) }
+    }
+
     /// How many observations there were.
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
@@ -95,17 +126,16 @@ impl Buckets {
 }
 
 impl Histogram {
-    /// For durations from a tenth of a millisecond to ten seconds.
+    /// For durations from a tenth of a millisecond to a minute.
     pub const fn seconds() -> Self {
-        Self { counts: [const { AtomicU64::new(0) }; BOUNDS.len() + 1], nanos: AtomicU64::new(0) }
+        Self { counts: [const { AtomicU64::new(0) }; BUCKETS], nanos: AtomicU64::new(0) }
     }
 
     /// Counts one.
     pub fn observe(&self, duration: Duration) {
-        let seconds = duration.as_secs_f64();
-        let bucket = BOUNDS.iter().position(|bound| seconds <= *bound).unwrap_or(BOUNDS.len());
-        self.counts[bucket].fetch_add(1, Relaxed);
-        self.nanos.fetch_add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX), Relaxed);
+        let nanos = nanos(duration);
+        self.counts[bucket(nanos)].fetch_add(1, Relaxed);
+        self.nanos.fetch_add(nanos, Relaxed);
     }
 
     /// What was observed so far.
@@ -122,6 +152,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_counted_by_is_what_is_shown() {
+        let shown = BOUNDS.map(|seconds| nanos(Duration::from_secs_f64(seconds)));
+        assert_eq!(BOUNDS_NANOS, shown);
+        assert!(BOUNDS_NANOS.is_sorted());
+    }
+
+    #[test]
     fn an_observation_on_a_bound_is_within_it() {
         let histogram = Histogram::seconds();
         for millis in [0, 1, 10, 11, 100_000] {
@@ -130,7 +167,7 @@ mod tests {
         let buckets = histogram.read();
         let at_most = |seconds: f64| buckets.at_most().find(|(bound, _)| *bound == seconds).unwrap().1;
         assert_eq!((at_most(0.000_1), at_most(0.001), at_most(0.01), at_most(0.025)), (1, 2, 3, 4));
-        assert_eq!((at_most(10.0), buckets.count()), (4, 5));
+        assert_eq!((at_most(60.0), buckets.count()), (4, 5));
         assert_eq!(buckets.sum, Duration::from_millis(100_022));
     }
 }

@@ -329,6 +329,12 @@ where
     Background { handle: Ok(handle), context }
 }
 
+/// The one report of a panic that no hook has reported.
+fn log_panic(context: &LogContext, name: &str, message: &str, task: Task) {
+    context.supervisor().count_panic();
+    log_failure(context, name, "panicked", &message, task);
+}
+
 /// The one report of a failure. At error level: not worse, and not when something is collected.
 fn log_failure(context: &LogContext, name: &str, how: &str, error: &dyn Display, task: Task) {
     let cpu = context.usage().cpu();
@@ -371,7 +377,7 @@ where
             }
         }
         Err(payload) if !reported => {
-            log_failure(&context, name, "panicked", &panics::message(&*payload), task);
+            log_panic(&context, name, panics::message(&*payload), task);
         }
         Err(_) => {}
     }
@@ -407,7 +413,7 @@ impl Watch {
     fn panicked(&mut self, payload: &(dyn Any + Send), reported: bool) -> Lost {
         let message = panics::message(payload).to_owned();
         if !reported {
-            log_failure(&self.context, self.context.name(), "panicked", &message, self.task());
+            log_panic(&self.context, self.context.name(), &message, self.task());
         }
         self.end(Ending::Panicked);
         Lost::Panicked(message)

@@ -1,11 +1,12 @@
 //! [`Supervisor`]: one running service in a process.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
+
+use rustc_hash::FxHashMap;
 
 use crate::context::LogContext;
 use crate::diagnostics::{DiagnosticKind, Diagnostics, Report};
@@ -38,6 +39,7 @@ struct Inner {
     stuck: Stuck,
     requests: AtomicU64,
     connections: AtomicU64,
+    panics: AtomicU64,
     sources: Mutex<Vec<Weak<dyn Source>>>,
     /// Kinds and names that were claimed.
     names: Mutex<Vec<(&'static str, Arc<str>)>>,
@@ -53,8 +55,9 @@ impl Drop for Inner {
     fn drop(&mut self) {
         // Under the lock, so that whoever reads the books sees it in one place.
         let mut all = lock(&ALL);
-        GONE.fetch_add(self.ledger.root_cpu(), Relaxed);
-        all.retain(|supervisor| supervisor.strong_count() > 0);
+        GONE.fetch_add(self.ledger.gone_cpu(), Relaxed);
+        // Itself alone: others may be about to do the same.
+        all.retain(|supervisor| !std::ptr::eq(supervisor.as_ptr(), self));
     }
 }
 
@@ -65,13 +68,21 @@ thread_local! {
 
 /// CPU charged to all root contexts of the process.
 pub(crate) fn root_cpu() -> u64 {
-    let _still = ledger::moving();
-    let all: Vec<_> = {
-        let all = lock(&ALL);
-        let live: Vec<_> = all.iter().filter_map(Weak::upgrade).collect();
-        live
+    let (all, gone) = loop {
+        let known = lock(&ALL);
+        let live: Vec<_> = known.iter().filter_map(Weak::upgrade).collect();
+        let is_all = live.len() == known.len();
+        let gone = GONE.load(Relaxed);
+        drop(known);
+        if is_all {
+            break (live, gone);
+        }
+        // One is about to go, and has not said yet what it was charged: it waits for the lock.
+        drop(live);
+        std::thread::yield_now();
     };
-    GONE.load(Relaxed) + all.iter().map(|supervisor| supervisor.ledger.root_cpu()).sum::<u64>()
+    let ledgers: Vec<&Ledger> = all.iter().map(|supervisor| &supervisor.ledger).collect();
+    gone + ledger::root_cpu(&ledgers)
 }
 
 impl Supervisor {
@@ -84,6 +95,7 @@ impl Supervisor {
             stuck: Stuck::default(),
             requests: AtomicU64::new(0),
             connections: AtomicU64::new(0),
+            panics: AtomicU64::new(0),
             sources: Mutex::default(),
             names: Mutex::default(),
             #[cfg(feature = "tokio")]
@@ -133,6 +145,23 @@ impl Supervisor {
         self.0.ledger.contexts().into_iter().map(LogContext::from_inner).collect()
     }
 
+    /// How many contexts live, nested ones included: as many as [`contexts`](Self::contexts) would list, without the
+    /// walk.
+    ///
+    /// ```
+    /// use logcontext::Supervisor;
+    ///
+    /// let service = Supervisor::new("presence");
+    /// let request = service.context("GET-1").start();
+    /// let lookup = request.nested("lookup");
+    /// assert_eq!(service.live_contexts(), 2);
+    /// drop((lookup, request));
+    /// assert_eq!(service.live_contexts(), 0);
+    /// ```
+    pub fn live_contexts(&self) -> usize {
+        self.0.ledger.live()
+    }
+
     /// What the contexts of each label have cost, those that live and those that are gone.
     ///
     /// ```
@@ -147,12 +176,11 @@ impl Supervisor {
     /// ```
     pub fn totals(&self) -> Vec<LabelTotals> {
         meter::settle();
-        let mut open: HashMap<u64, i64> = HashMap::new();
+        let mut open: FxHashMap<u64, i64> = FxHashMap::default();
         for (context, nanos) in meter::read_threads().open {
             *open.entry(context).or_default() += nanos;
         }
-        self.0.ledger.lift_to_roots(&mut open);
-        let _still = ledger::moving();
+        open.retain(|context, nanos| *context != 0 && *nanos > 0);
         self.0.ledger.totals(&open)
     }
 
@@ -169,6 +197,28 @@ impl Supervisor {
     /// How many faults of this kind there were.
     pub fn diagnostics(&self, kind: DiagnosticKind) -> u64 {
         self.0.diagnostics.count(kind)
+    }
+
+    /// How many panics were reported in its contexts: each once, by the panic hook that calls
+    /// [`report_panic`](crate::report_panic), or else by whoever caught it.
+    ///
+    /// ```
+    /// use logcontext::{Supervisor, catch_panic};
+    ///
+    /// let service = Supervisor::new("presence");
+    /// service.context("GET-1").start().scope(|| {
+    ///     let mut panic = catch_panic(|| { if true { panic!("no") } }).unwrap_err();
+    ///     panic.report();
+    ///     panic.report();
+    /// });
+    /// assert_eq!(service.panics(), 1);
+    /// ```
+    pub fn panics(&self) -> u64 {
+        self.0.panics.load(Relaxed)
+    }
+
+    pub(crate) fn count_panic(&self) {
+        self.0.panics.fetch_add(1, Relaxed);
     }
 
     /// Calls `hook` for every fault from now on, on the thread on which it is noticed.
@@ -232,5 +282,40 @@ impl Eq for Supervisor {}
 impl fmt::Debug for Supervisor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Supervisor({})", self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_that_is_just_going_is_still_in_the_books() {
+        const CHARGED: u64 = 1_000_000_000;
+        let _test = crate::testing::start();
+        for round in 1..=200 {
+            let services = ["one", "two"].map(Supervisor::new);
+            for service in &services {
+                service.context("all it does").start().inner().unwrap().charge_cpu(CHARGED, 0);
+            }
+            let going = services.each_ref().map(|service| Arc::downgrade(&service.0));
+            let all = lock(&ALL);
+            let read = std::thread::scope(|threads| {
+                #[expect(clippy::disallowed_methods, reason = "they need no context of their caller")]
+                {
+                    for service in services {
+                        threads.spawn(move || drop(service));
+                    }
+                    while going.iter().any(|service| service.strong_count() > 0) {
+                        std::thread::yield_now();
+                    }
+                    let reader = threads.spawn(root_cpu);
+                    // Who of them comes first is left to chance.
+                    drop(all);
+                    reader.join()
+                }
+            });
+            assert!(read.unwrap() >= 2 * round * CHARGED, "in round {round}");
+        }
     }
 }

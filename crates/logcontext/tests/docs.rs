@@ -14,8 +14,10 @@ fn every_test_that_a_document_names_is_where_it_says() {
         "guide/database.md",
         "guide/http.md",
         "guide/keyed.md",
+        "guide/server.md",
         "guide/sharing.md",
         "guide/tracing.md",
+        "operating.md",
     ] {
         let folder = docs.join(document).parent().unwrap().to_owned();
         let text = std::fs::read_to_string(docs.join(document)).unwrap();

@@ -53,6 +53,7 @@ fn a_panic_is_logged_by_the_hook_and_by_nobody_else() {
         }
         assert_at(&errors[0], "started_at", &started_at);
         assert_eq!(errors[2].field("started_by"), Some("GET-1"));
+        assert_eq!(test.supervisor().panics(), 3);
     });
 }
 
@@ -73,6 +74,7 @@ fn an_item_of_a_queue_that_panics_is_logged_by_the_hook_and_the_next_comes() {
         run(runtime, body.in_context(LogContext::new("GET-1")));
         let errors = test.records_at(Level::ERROR);
         assert_eq!(errors.len(), 1, "{errors:?}");
+        assert_eq!(test.supervisor().panics(), 1);
         assert_eq!((errors[0].context.name(), errors[0].message.as_str()), ("mail-0", "panicked: an item"));
     });
 }
@@ -93,5 +95,25 @@ fn a_panic_that_was_caught_is_the_hooks_and_a_failure_after_it_is_still_logged()
         run(runtime, body.in_context(LogContext::new("GET-1")));
         let said: Vec<_> = test.records_at(Level::ERROR).into_iter().map(|record| record.message).collect();
         assert_eq!(said, ["panicked: caught", "background work failed"]);
+        assert_eq!(test.supervisor().panics(), 1);
+    });
+}
+
+#[test]
+fn a_panic_that_is_passed_on_by_many_hands_is_counted_once_where_it_happened() {
+    install_hook();
+    on_both(|runtime, test| {
+        let other = logcontext::Supervisor::new("other");
+        let body = async {
+            let work = run_in_background(async {
+                let mut panic = logcontext::catch_panic(|| panic!("no")).unwrap_err();
+                panic.report();
+                panic.resume()
+            });
+            assert_eq!(work.await, Err::<(), _>(Lost::Panicked("no".to_owned())));
+        };
+        run(runtime, body.in_context(LogContext::new("GET-1")));
+        assert_eq!((test.supervisor().panics(), other.panics()), (1, 0));
+        assert_eq!(test.records_at(Level::ERROR).len(), 1);
     });
 }

@@ -169,6 +169,45 @@ fn processes_are_refused_once_the_shutdown_has_begun_followers_until_its_deadlin
 }
 
 #[test]
+fn while_it_drains_streams_end_and_processes_go_on_until_the_shutdown() {
+    paused(|test| {
+        let service = test.supervisor().clone();
+        let body = async move {
+            let streaming = service.clone();
+            let stream = run_in_background(async move { streaming.draining().await });
+            let endless = background::run("endless", pending::<()>());
+            assert!(!service.is_draining());
+            let told = service.draining();
+            service.drain();
+            service.drain();
+            assert!(service.is_draining() && !service.is_shutting_down());
+            told.await;
+            service.draining().await;
+            assert_eq!(stream.await, Ok(()));
+            assert!(!endless.is_finished());
+            assert_eq!(background::run("prune_cache", async { 1 }).await, Ok(1), "taken as ever");
+            assert!(futures_util::poll!(Box::pin(service.shutting_down())).is_pending());
+            assert_eq!(service.shutdown(SECOND).await.aborted.len(), 1);
+            assert!(service.is_draining());
+        };
+        body.in_context(LogContext::new("GET-1"))
+    });
+}
+
+#[test]
+fn a_shutdown_drains_first() {
+    paused(|test| {
+        let (service, other) = (test.supervisor().clone(), Supervisor::new("other"));
+        async move {
+            let (draining, stopping) = (service.draining(), service.shutting_down());
+            service.shutdown(SECOND).await;
+            assert!(service.is_draining() && !other.is_draining());
+            tokio::join!(draining, stopping);
+        }
+    });
+}
+
+#[test]
 fn a_second_shutdown_waits_along() {
     paused(|test| {
         let service = test.supervisor().clone();

@@ -149,7 +149,18 @@ fn a_panic_is_logged_once_told_to_the_handle_and_harms_nobody_else() {
         };
         let started_at = run(runtime, body.in_context(LogContext::new("GET-1")));
         the_one_error(&test.records(), "background work panicked", "nobody there", &started_at);
+        assert_eq!(test.supervisor().panics(), 1);
     });
+}
+
+#[test]
+fn a_panic_that_was_caught_is_counted_when_it_is_reported_and_only_then() {
+    let test = logcontext::testing::start();
+    let mut panic = logcontext::catch_panic(|| panic!("no")).unwrap_err();
+    assert_eq!(test.supervisor().panics(), 0);
+    panic.report();
+    panic.report();
+    assert_eq!(test.supervisor().panics(), 1);
 }
 
 #[test]

@@ -53,6 +53,65 @@ fn what_is_in_flight_counts_and_counts_the_same_when_it_is_gone() {
     });
 }
 
+fn responses(row: &LabelTotals) -> Vec<u64> {
+    let responses: Vec<_> = row.responses().collect();
+    assert_eq!(responses.iter().map(|(class, _)| *class).collect::<String>(), "1xx2xx3xx4xx5xx");
+    responses.into_iter().map(|(_, n)| n).collect()
+}
+
+#[test]
+fn answers_are_counted_by_class_once_their_context_has_finished_and_the_last_one_before_that_counts() {
+    let test = testing::start();
+    let answer = |statuses: &[u16]| {
+        let ctx = request(&test, "GET-1");
+        ctx.set_label("GET /");
+        statuses.iter().for_each(|status| ctx.set_status(*status));
+        ctx
+    };
+    let read = || responses(&row(test.supervisor(), ContextKind::Request, Some("GET /")).unwrap());
+    let held: Vec<_> =
+        [&[100][..], &[204], &[304], &[404], &[200, 503], &[599], &[200, 99], &[600], &[u16::MAX], &[]]
+            .map(answer)
+            .into();
+    assert_eq!(read(), [0; 5], "none has finished");
+    for ctx in &held {
+        ctx.finish_as(Ending::Failed);
+        ctx.set_status(200);
+    }
+    assert_eq!(read(), [1, 1, 1, 1, 2]);
+    assert_eq!(held[4].ending(), Some(Ending::Failed));
+    drop(held);
+    assert_eq!(read(), [1, 1, 1, 1, 2], "gone, they count the same");
+    drop(answer(&[200]));
+    assert_eq!(read(), [1, 2, 1, 1, 2], "dropped, it has finished");
+    LogContext::sentinel().set_status(200);
+    request(&test, "GET-1").nested("part").set_status(500);
+    assert_eq!(read(), [1, 2, 1, 1, 2]);
+}
+
+#[test]
+fn times_to_the_finish_are_counted_by_how_long_they_were_and_as_many_as_finished() {
+    let test = testing::start();
+    let held: Vec<_> = ENDINGS.map(|ending| (ending, request(&test, "GET-1"))).into();
+    let read = || row(test.supervisor(), ContextKind::Request, Some("GET /"));
+    for (finished, (ending, ctx)) in held.iter().enumerate() {
+        ctx.set_label("GET /");
+        assert_eq!(read().unwrap().durations.count(), finished as u64);
+        ctx.finish_as(*ending);
+    }
+    let finished = read().unwrap();
+    assert_eq!((finished.durations.count(), finished.durations.sum), (4, finished.elapsed));
+    let longest = held.iter().map(|(_, ctx)| ctx.elapsed()).max().unwrap();
+    for (bound, n) in finished.durations.at_most() {
+        let within = held.iter().filter(|(_, ctx)| ctx.elapsed() <= Duration::from_secs_f64(bound));
+        assert_eq!(n, within.count() as u64, "at most {bound} s, of {longest:?}");
+    }
+    drop(held);
+    let gone = read().unwrap();
+    assert!(gone.durations.at_most().eq(finished.durations.at_most()));
+    assert_eq!((gone.durations.count(), gone.durations.sum), (4, finished.durations.sum));
+}
+
 #[test]
 fn endings_are_counted_apart_and_kinds_of_one_label_too() {
     let test = testing::start();
@@ -177,7 +236,7 @@ fn an_open_slice_is_shown_apart_and_up_to_now() {
 /// Every figure that must only grow.
 fn growing(row: &LabelTotals) -> Vec<u128> {
     let usage = &row.usage;
-    vec![
+    [
         row.started.into(),
         row.ok.into(),
         row.failed.into(),
@@ -192,6 +251,11 @@ fn growing(row: &LabelTotals) -> Vec<u128> {
         usage.db_wait().unwrap().as_nanos(),
         usage.counter(&ROWS).into(),
     ]
+    .into_iter()
+    .chain(row.responses().map(|(_, n)| n.into()))
+    .chain(row.durations.at_most().map(|(_, n)| n.into()))
+    .chain([row.durations.count().into(), row.durations.sum.as_nanos()])
+    .collect()
 }
 
 #[test]
@@ -211,6 +275,8 @@ fn totals_never_go_down_in_a_storm_and_add_up_after_it() {
                         row.started,
                         row.in_flight + row.ok + row.failed + row.panicked + row.cancelled
                     );
+                    assert_eq!(row.durations.count(), row.started - row.in_flight);
+                    assert!(row.responses().map(|(_, n)| n).sum::<u64>() <= row.durations.count());
                     let Some(label) = row.label.clone() else { continue };
                     let now = growing(&row);
                     if let Some(before) = last.insert((row.kind, label), now.clone()) {
@@ -233,6 +299,7 @@ fn totals_never_go_down_in_a_storm_and_add_up_after_it() {
                         part.add(&ROWS, 2);
                         ctx.set_label(["GET /a", "GET /b", "GET /c"][(round % 3) as usize]);
                         part.scope(|| measure_sync("block", || ctx.record_db_wait(Duration::from_nanos(3))));
+                        ctx.set_status([200, 404][(round % 2) as usize]);
                         if round % 2 == thread % 2 {
                             ctx.finish_as(ENDINGS[(round % 4) as usize]);
                         }
@@ -251,6 +318,7 @@ fn totals_never_go_down_in_a_storm_and_add_up_after_it() {
     for label in ["GET /a", "GET /b", "GET /c"] {
         let row = row(test.supervisor(), ContextKind::Request, Some(label)).unwrap();
         assert_eq!((row.started, row.in_flight), (all / 3, 0));
+        assert_eq!(row.responses().map(|(_, n)| n).collect::<Vec<_>>(), [0, all / 6, 0, all / 6, 0]);
         assert_eq!((row.usage.db_txn_count, row.usage.counter(&ROWS)), (all / 3, 2 * all / 3));
         assert_eq!(row.usage.db_wait(), Some(Duration::from_nanos(all)));
         assert!(row.usage.cpu().is_none_or(|cpu| cpu >= Duration::from_nanos(all / 3 * 1_000)));
