@@ -4,8 +4,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-/// The two ends of the connection that a request came in by: in its extensions, put there by
-/// [`serve`](crate::serve). With an accept loop of your own, put it there yourself.
+#[cfg(all(unix, feature = "server"))]
+use crate::access::Escaped;
+
+/// What Unix clients are called, who have no address.
+const UNIX: &str = "unix";
+
+/// The connection that a request came in by: in its extensions, put there by [`serve`](crate::serve). With an
+/// accept loop of your own, put it there yourself. Cheap to clone; clones are of the same connection.
 ///
 /// ```
 /// use logcontext_http::ConnectionInfo;
@@ -15,49 +21,155 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 /// request.extensions_mut().insert(ConnectionInfo::new("192.0.2.7:50123".parse()?, "192.0.2.1:8008".parse()?));
 ///
 /// let info = request.extensions().get::<ConnectionInfo>().unwrap();
-/// assert_eq!((info.peer.port(), info.local.port()), (50123, 8008));
+/// assert_eq!(info.peer().unwrap().port(), 50123);
+/// assert_eq!(info.local().unwrap().port(), 8008);
+/// assert!(!info.is_unix() && !info.is_tls());
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct ConnectionInfo {
-    /// The client's end.
-    pub peer: SocketAddr,
-    /// The server's end.
-    pub local: SocketAddr,
-    /// The client's address as text: written once a connection, not once a request.
+pub struct ConnectionInfo(Arc<Connection>);
+
+#[derive(Debug)]
+struct Connection {
+    ends: Ends,
+    tls: bool,
+    /// The client as text: written once a connection, not once a request.
     client: Arc<str>,
-    closed: ClosedByClient,
+    closed_by_client: AtomicBool,
+    refused: AtomicBool,
 }
 
-/// Whether the client has closed its end, or broken off: set by whoever reads from it.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct ClosedByClient(Arc<AtomicBool>);
-
-impl ClosedByClient {
-    #[cfg(feature = "server")]
-    pub(crate) fn set(&self) {
-        self.0.store(true, Relaxed);
-    }
-
-    pub(crate) fn is_set(&self) -> bool {
-        self.0.load(Relaxed)
-    }
+#[derive(Clone, Debug)]
+enum Ends {
+    Internet {
+        peer: SocketAddr,
+        local: SocketAddr,
+    },
+    /// With the name of the socket's file.
+    Unix(Option<Arc<str>>),
 }
 
 impl ConnectionInfo {
     /// A connection between these two.
     pub fn new(peer: SocketAddr, local: SocketAddr) -> Self {
         let client = peer.ip().to_canonical().to_string().into();
-        Self { peer, local, client, closed: ClosedByClient::default() }
+        Self::with(Ends::Internet { peer, local }, client)
+    }
+
+    /// A connection from the same machine that has no addresses: over a Unix socket, or within the process. The
+    /// access line calls its client `unix`.
+    ///
+    /// ```
+    /// use logcontext_http::ConnectionInfo;
+    ///
+    /// let info = ConnectionInfo::unix();
+    /// assert_eq!((info.peer(), info.local()), (None, None));
+    /// assert!(info.is_unix());
+    /// ```
+    pub fn unix() -> Self {
+        Self::with(Ends::Unix(None), UNIX.into())
+    }
+
+    /// One over the Unix socket of this name, by which the access line knows the listener.
+    #[cfg(all(unix, feature = "server"))]
+    pub(crate) fn unix_named(socket: Option<&str>) -> Self {
+        // As it goes into a line of text, between spaces.
+        let socket = socket.map(|name| Escaped::or_dash(Some(name), b' ').to_string().into());
+        Self::with(Ends::Unix(socket), UNIX.into())
+    }
+
+    fn with(ends: Ends, client: Arc<str>) -> Self {
+        Self(Arc::new(Connection {
+            ends,
+            tls: false,
+            client,
+            closed_by_client: AtomicBool::new(false),
+            refused: AtomicBool::new(false),
+        }))
+    }
+
+    /// The same, encrypted by TLS.
+    ///
+    /// ```
+    /// use logcontext_http::ConnectionInfo;
+    ///
+    /// assert!(ConnectionInfo::unix().encrypted().is_tls());
+    /// ```
+    #[must_use]
+    pub fn encrypted(self) -> Self {
+        let Connection { ends, client, .. } = &*self.0;
+        Self(Arc::new(Connection {
+            ends: ends.clone(),
+            tls: true,
+            client: Arc::clone(client),
+            closed_by_client: AtomicBool::new(self.is_closed_by_client()),
+            refused: AtomicBool::new(self.is_refused()),
+        }))
+    }
+
+    /// The client's end; `None` over a Unix socket.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        match self.0.ends {
+            Ends::Internet { peer, .. } => Some(peer),
+            Ends::Unix(_) => None,
+        }
+    }
+
+    /// The server's end; `None` over a Unix socket.
+    pub fn local(&self) -> Option<SocketAddr> {
+        match self.0.ends {
+            Ends::Internet { local, .. } => Some(local),
+            Ends::Unix(_) => None,
+        }
+    }
+
+    /// Is it over a Unix socket? Then the client is on the same machine.
+    pub fn is_unix(&self) -> bool {
+        matches!(self.0.ends, Ends::Unix(_))
+    }
+
+    /// Is it encrypted by TLS?
+    pub fn is_tls(&self) -> bool {
+        self.0.tls
     }
 
     pub(crate) fn client(&self) -> Arc<str> {
-        Arc::clone(&self.client)
+        Arc::clone(&self.0.client)
     }
 
-    pub(crate) fn closed(&self) -> &ClosedByClient {
-        &self.closed
+    /// What the access line calls the listener, if nobody has named it.
+    pub(crate) fn listener(&self) -> Option<Listener<'_>> {
+        match &self.0.ends {
+            Ends::Internet { local, .. } => Some(Listener::Port(local.port())),
+            Ends::Unix(socket) => socket.as_deref().map(Listener::Socket),
+        }
     }
+
+    /// Has the client closed its end, or broken off? Whoever reads from it knows.
+    pub(crate) fn is_closed_by_client(&self) -> bool {
+        self.0.closed_by_client.load(Relaxed)
+    }
+
+    #[cfg(feature = "server")]
+    pub(crate) fn set_closed_by_client(&self) {
+        self.0.closed_by_client.store(true, Relaxed);
+    }
+
+    /// Was the client refused while it may still have been sending?
+    pub(crate) fn is_refused(&self) -> bool {
+        self.0.refused.load(Relaxed)
+    }
+
+    #[cfg(feature = "server")]
+    pub(crate) fn set_refused(&self) {
+        self.0.refused.store(true, Relaxed);
+    }
+}
+
+/// What came in, as far as it has a name of its own.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Listener<'a> {
+    Port(u16),
+    Socket(&'a str),
 }

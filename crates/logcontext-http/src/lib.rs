@@ -27,7 +27,7 @@
 //!         .route("/presence/{user}", get(presence))
 //!         .layer(ContextLayer::new().quiet_paths(["/health"]));
 //!     let listener = tokio::net::TcpListener::bind("127.0.0.1:8008").await?;
-//!     serve(listener, app, ServeOptions::default()).await?; // until the supervisor shuts down
+//!     serve(listener, app, ServeOptions::default()).await?; // until the supervisor drains or shuts down
 //!     for totals in Supervisor::global().totals() {
 //!         println!("{totals:?}"); // by label: `GET /presence/{user}`, and connections by listener
 //!     }
@@ -37,12 +37,15 @@
 //!
 //! # Features
 //! - `axum` (default): labels from the route that axum has matched, `LabelLayer`.
-//! - `server` (default): `serve`, `detach`, `upgraded`.
+//! - `server` (default): `serve`, `detach`, `upgraded`, `BodyLimitLayer`.
+//! - `tls`: TLS for `serve`, by rustls with ring.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(feature = "server"), allow(rustdoc::broken_intra_doc_links, reason = "`serve` is a feature"))]
 
 mod access;
+#[cfg(feature = "server")]
+mod body_limit;
 mod connection;
 mod context;
 #[cfg(feature = "server")]
@@ -56,6 +59,8 @@ pub mod server_timing;
 #[cfg(feature = "server")]
 mod upgrade;
 
+#[cfg(feature = "server")]
+pub use body_limit::{BodyLimitFuture, BodyLimitLayer, BodyLimitService, BodyTimeoutError, LimitedBody};
 pub use connection::ConnectionInfo;
 pub use context::{
     ContextBody, ContextFuture, ContextLayer, ContextService, EmptyPanicResponse, PanicResponse,
@@ -67,7 +72,9 @@ pub use label::{LabelLayer, LabelService};
 pub use outgoing::{TraceparentLayer, TraceparentService, trace_headers};
 pub use request::set_user;
 #[cfg(feature = "server")]
-pub use serve::{ServeOptions, Served, serve};
+pub use serve::{Listener, ServeOptions, Served, serve};
+#[cfg(feature = "tls")]
+pub use serve::{Tls, TlsError};
 #[cfg(feature = "server")]
 pub use upgrade::upgraded;
 

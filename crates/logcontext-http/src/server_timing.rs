@@ -10,26 +10,28 @@ pub fn always(_: &Parts) -> bool {
     true
 }
 
-/// Clients on the same machine, as far as their [`ConnectionInfo`] says. Behind a proxy on the same machine, that
-/// is everybody.
+/// Clients on the same machine, over Unix sockets as well, as far as their [`ConnectionInfo`] says. Behind a proxy
+/// on the same machine, that is everybody.
 ///
 /// ```
 /// use logcontext_http::{ConnectionInfo, server_timing};
 ///
 /// # fn main() -> Result<(), std::net::AddrParseError> {
-/// let from = |client: &str| {
-///     let connection = ConnectionInfo::new(client.parse()?, "127.0.0.1:8008".parse()?);
-///     let request = http::Request::new(()).into_parts().0;
-///     let mut parts = request;
+/// let from = |connection: ConnectionInfo| {
+///     let mut parts = http::Request::new(()).into_parts().0;
 ///     parts.extensions.insert(connection);
-///     Ok(parts)
+///     parts
 /// };
-/// assert!(server_timing::loopback_clients(&from("127.0.0.1:50123")?));
-/// assert!(!server_timing::loopback_clients(&from("192.0.2.7:50123")?));
+/// let local = "127.0.0.1:8008".parse()?;
+/// assert!(server_timing::loopback_clients(&from(ConnectionInfo::new("127.0.0.1:50123".parse()?, local))));
+/// assert!(server_timing::loopback_clients(&from(ConnectionInfo::unix())));
+/// assert!(!server_timing::loopback_clients(&from(ConnectionInfo::new("192.0.2.7:50123".parse()?, local))));
 /// # Ok(())
 /// # }
 /// ```
 pub fn loopback_clients(request: &Parts) -> bool {
     let connection = request.extensions.get::<ConnectionInfo>();
-    connection.is_some_and(|connection| connection.peer.ip().to_canonical().is_loopback())
+    connection.is_some_and(|connection| {
+        connection.peer().map_or_else(|| connection.is_unix(), |peer| peer.ip().to_canonical().is_loopback())
+    })
 }

@@ -15,7 +15,7 @@ use axum::response::Response;
 use axum::routing::{any, get};
 use http_body::Frame;
 use logcontext::testing;
-use logcontext::{ContextKind, Ending, LogContext, current_context};
+use logcontext::{ContextKind, Ending, LabelTotals, LogContext, current_context};
 use logcontext_http::{ContextLayer, LabelLayer};
 use support::*;
 use tokio::sync::{Notify, mpsc};
@@ -298,8 +298,11 @@ fn endings_are_apart() {
     });
     let codes = totals(&test, ContextKind::Request, "GET /{status}");
     assert_eq!((codes.ok, codes.failed, codes.panicked, codes.cancelled), (3, 2, 0, 0));
+    let responses = |row: &LabelTotals| row.responses().map(|(_, n)| n).collect::<Vec<_>>();
+    assert_eq!((responses(&codes), codes.durations.count()), (vec![0, 1, 1, 1, 2], 5));
     let panics = totals(&test, ContextKind::Request, "GET /panic");
     assert_eq!((panics.ok, panics.failed, panics.panicked, panics.cancelled), (0, 0, 1, 0));
+    assert_eq!((responses(&panics), test.supervisor().panics()), (vec![0, 0, 0, 0, 1], 1));
 }
 
 #[test]

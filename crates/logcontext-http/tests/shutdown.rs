@@ -65,6 +65,30 @@ fn a_request_in_flight_is_answered_and_nobody_else_is_let_in() {
 }
 
 #[test]
+fn to_drain_is_enough_to_let_nobody_in_and_background_processes_go_on() {
+    let test = testing::start();
+    let (asked, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let app = waiting(&asked, &go);
+    runtime(&test).block_on(async {
+        let server = Server::start(&test, app).await;
+        let mut client = server.connect().await;
+        client.send("GET /wait", "").await;
+        asked.notified().await;
+        server.supervisor.drain();
+        while TcpStream::connect(server.address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+        let startup = server.supervisor.context("startup").start();
+        assert_eq!(startup.scope(|| background::run("tidy", async { 1 })).await, Ok(1));
+        go.notify_one();
+        assert!(client.rest().await.ends_with("\r\n\r\ndone"));
+        let served = server.served.await.unwrap().unwrap();
+        assert_eq!(served.aborted, 0);
+        assert!(!server.supervisor.is_shutting_down());
+    });
+}
+
+#[test]
 fn a_stuck_request_is_cut_off_at_the_deadline() {
     let test = testing::start();
     let asked = Arc::new(Notify::new());

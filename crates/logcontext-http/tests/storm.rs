@@ -1,6 +1,6 @@
 //! A healthy service with clients as they are raises no diagnostic and logs no error.
 
-#![cfg(all(feature = "axum", feature = "server"))]
+#![cfg(all(unix, feature = "axum", feature = "tls"))]
 
 mod support;
 
@@ -12,7 +12,8 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use logcontext::testing::{self, Test};
 use logcontext::{ContextKind, background, current_context, run_in_background};
-use logcontext_http::{ContextLayer, set_user};
+use logcontext_http::{BodyLimitLayer, ContextLayer, ServeOptions, set_user};
+use support::kinds::{self, Door, Files, Io, Kind};
 use support::*;
 use tokio::io::AsyncWriteExt;
 use tokio::runtime::Runtime;
@@ -39,19 +40,20 @@ fn app() -> Router {
         .route("/fails", get(|| async { StatusCode::INTERNAL_SERVER_ERROR }))
         .route("/hang", get(std::future::pending::<()>))
         .route("/large", get(|| async { large() }))
+        .layer(BodyLimitLayer::new().max_size(1_000).timeout(DEADLINE))
         .layer(ContextLayer::new())
 }
 
 /// Two of three stay to the end.
-async fn request(address: std::net::SocketAddr, number: usize) {
-    let mut client = Client::connect(address).await;
+async fn request(door: &Door, number: usize) {
+    let mut client = door.connect().await;
     let close = "connection: close\r\n";
     match number % 18 {
         0 => client.send("GET /hang", "").await,
         3 => {
             client.send("GET /hang", "").await;
             tokio::task::yield_now().await;
-            client.reset();
+            client.stream.reset();
         }
         6 => {
             client.send("GET /large", "").await;
@@ -60,9 +62,11 @@ async fn request(address: std::net::SocketAddr, number: usize) {
         9 => {
             client.send("GET /large", "").await;
             client.until("xxx").await;
-            client.reset();
+            client.stream.reset();
         }
         12 => client.stream.write_all(b"GET / HTTP/1.1\r\nhost: x").await.unwrap(),
+        // In the middle of a handshake, or of its first request.
+        16 => door.raw().await.write_all(b"\x16\x03\x01\x02\x00\x01").await.unwrap(),
         15 => {
             client.send("PUT /", "content-length: 100\r\n").await;
             client.stream.write_all(b"a few").await.unwrap();
@@ -82,6 +86,10 @@ async fn request(address: std::net::SocketAddr, number: usize) {
             client.send("GET /stream", close).await;
             assert!(client.rest().await.ends_with("three\r\n0\r\n\r\n"));
         }
+        13 => {
+            client.send("PUT /", "content-length: 2000\r\n").await;
+            assert!(client.rest().await.starts_with("HTTP/1.1 413"));
+        }
         10 => {
             client.send("GET /fails", close).await;
             assert!(client.rest().await.starts_with("HTTP/1.1 500"));
@@ -97,16 +105,17 @@ async fn request(address: std::net::SocketAddr, number: usize) {
     }
 }
 
-fn storm(test: &Test, runtime: &Runtime) {
+fn storm(kind: Kind, test: &Test, runtime: &Runtime) {
     // On a busy machine any thread may have to wait for long: that is not the service's fault.
     test.supervisor().set_slow_poll_limit(DEADLINE);
     runtime.block_on(async {
-        let server = Server::start(test, app()).await;
-        let address = server.address;
+        let files = Files::new();
+        let (server, door) = kinds::start(kind, &files, test, app(), ServeOptions::default()).await;
         let client = |client| {
+            let door = door.clone();
             background::run("client", async move {
                 for number in 0..REQUESTS {
-                    request(address, client * REQUESTS + number).await;
+                    request(&door, client * REQUESTS + number).await;
                 }
             })
         };
@@ -116,12 +125,14 @@ fn storm(test: &Test, runtime: &Runtime) {
         for client in clients {
             client.await.expect("no client panics");
         }
+        // Those that leave in the middle of a handshake have been there before, and asked for nothing.
+        let connections = (0..CLIENTS * REQUESTS).map(|number| if number % 18 == 16 { 2 } else { 1 }).sum();
         // The last to come may have left before anybody has let them in.
-        while totals(test, ContextKind::Connection, "http").started < (CLIENTS * REQUESTS) as u64 {
+        while totals(test, ContextKind::Connection, "http").started < connections {
             tokio::task::yield_now().await;
         }
         let (served, shutdown) = server.stop().await;
-        assert_eq!((served.connections, served.aborted), ((CLIENTS * REQUESTS) as u64, 0));
+        assert_eq!((served.connections, served.aborted), (connections, 0));
         assert!(shutdown.aborted.is_empty(), "{shutdown:#?}");
     });
     let totals = test.supervisor().totals();
@@ -143,16 +154,23 @@ fn storm(test: &Test, runtime: &Runtime) {
     }
 }
 
-#[test]
-fn a_thousand_mixed_requests_raise_nothing_on_several_workers() {
-    let test = testing::start();
-    let [_, workers] = runtimes(&test);
-    storm(&test, &workers);
+macro_rules! storms {
+    ($($name:ident: $kind:expr, $runtime:expr;)*) => {$(
+        #[test]
+        fn $name() {
+            let test = testing::start();
+            storm($kind, &test, &runtimes(&test)[$runtime]);
+        }
+    )*};
 }
 
-#[test]
-fn a_thousand_mixed_requests_raise_nothing_on_one_thread() {
-    let test = testing::start();
-    let [current, _] = runtimes(&test);
-    storm(&test, &current);
+storms! {
+    a_thousand_mixed_requests_raise_nothing_on_one_thread: Kind::Tcp, 0;
+    a_thousand_mixed_requests_raise_nothing_on_several_workers: Kind::Tcp, 1;
+    a_thousand_mixed_requests_raise_nothing_on_one_thread_over_unix_sockets: Kind::Unix, 0;
+    a_thousand_mixed_requests_raise_nothing_on_several_workers_over_unix_sockets: Kind::Unix, 1;
+    a_thousand_mixed_requests_raise_nothing_on_one_thread_over_tls: Kind::TlsOverTcp, 0;
+    a_thousand_mixed_requests_raise_nothing_on_several_workers_over_tls: Kind::TlsOverTcp, 1;
+    a_thousand_mixed_requests_raise_nothing_on_one_thread_over_tls_on_unix_sockets: Kind::TlsOverUnix, 0;
+    a_thousand_mixed_requests_raise_nothing_on_several_workers_over_tls_on_unix_sockets: Kind::TlsOverUnix, 1;
 }

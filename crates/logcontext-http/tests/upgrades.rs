@@ -178,7 +178,7 @@ fn a_shutdown_waits_for_upgraded_connections_and_ends_them_at_its_deadline() {
 fn an_upgraded_connection_hears_of_the_shutdown_and_may_say_goodbye() {
     let test = testing::start();
     let serve = |mut socket: Socket| async move {
-        current_context().supervisor().shutting_down().await;
+        current_context().supervisor().draining().await;
         socket.write_all(b"goodbye").await
     };
     runtime(&test).block_on(async {

@@ -9,6 +9,7 @@ use http::StatusCode;
 use logcontext::{EVT_DB_FETCH_COUNT, Ending, LogContext, ResourceUsage};
 use tracing::Level;
 
+use crate::connection::{ConnectionInfo, Listener};
 use line::{Code, Line};
 
 pub(crate) use escape::Escaped;
@@ -18,7 +19,7 @@ pub(crate) struct Facts<'a> {
     pub(crate) context: &'a LogContext,
     pub(crate) connection: &'a LogContext,
     pub(crate) tag: Option<&'a str>,
-    pub(crate) port: Option<u16>,
+    pub(crate) info: Option<&'a ConnectionInfo>,
     pub(crate) quiet: bool,
     pub(crate) status: Option<StatusCode>,
     /// From the start of the request.
@@ -47,8 +48,11 @@ fn write(facts: &Facts<'_>, usage: &ResourceUsage) {
     let elapsed = facts.context.elapsed();
     let label = facts.context.label();
     let mut port = itoa::Buffer::new();
-    // By the service's word for it, else by its port.
-    let listener = facts.tag.or_else(|| facts.port.map(|number| port.format(number)));
+    // By the service's word for it, else by its port, or its socket's name.
+    let listener = facts.tag.or_else(|| match facts.info?.listener()? {
+        Listener::Port(number) => Some(port.format(number)),
+        Listener::Socket(name) => Some(name),
+    });
     let line = Line {
         request: facts.context.request(),
         listener,

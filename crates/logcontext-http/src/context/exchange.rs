@@ -6,7 +6,7 @@ use http_body::SizeHint;
 use logcontext::{ContextKind, Ending, LogContext, Panic, current_context};
 
 use crate::access;
-use crate::connection::{ClosedByClient, ConnectionInfo};
+use crate::connection::ConnectionInfo;
 use crate::context::{Config, headers};
 use crate::{label, request};
 
@@ -17,8 +17,7 @@ pub(crate) struct Exchange {
     context: LogContext,
     connection: LogContext,
     config: Arc<Config>,
-    port: Option<u16>,
-    closed: Option<ClosedByClient>,
+    info: Option<ConnectionInfo>,
     quiet: bool,
     is_head: bool,
     labelled: bool,
@@ -66,8 +65,7 @@ impl Exchange {
             } else {
                 LogContext::sentinel()
             },
-            port: info.map(|info| info.local.port()),
-            closed: info.map(|info| info.closed().clone()),
+            info: info.cloned(),
             quiet: request.method() == Method::OPTIONS
                 || config.quiet_paths.iter().any(|quiet| **quiet == *path),
             is_head: request.method() == Method::HEAD,
@@ -109,12 +107,13 @@ impl Exchange {
         } else {
             size.exact().or_else(|| parts.headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok())
         };
+        self.context.set_status(parts.status.as_u16());
         let at = self.context.elapsed();
         headers::add(&mut parts.headers, &self.config, &self.context);
         if self.shows_timing {
             headers::add_timing(&mut parts.headers, &self.context, at);
         }
-        let to_nobody = self.closed.as_ref().is_some_and(ClosedByClient::is_set);
+        let to_nobody = self.info.as_ref().is_some_and(ConnectionInfo::is_closed_by_client);
         self.response = Some(Response { status: parts.status, at, expected, bytes: 0, to_nobody });
     }
 
@@ -141,7 +140,7 @@ impl Exchange {
             context: &self.context,
             connection: &self.connection,
             tag: self.config.listener_tag.as_deref(),
-            port: self.port,
+            info: self.info.as_ref(),
             quiet: self.quiet,
             status: self.response.as_ref().map(|response| response.status),
             headers_at: self.response.as_ref().map(|response| response.at),

@@ -2,33 +2,17 @@
 
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use super::Listener;
+use crate::connection::ConnectionInfo;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// What connections come from.
-pub(super) trait Source {
-    type Stream;
-
-    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Self::Stream, SocketAddr)>>;
-}
-
-impl Source for TcpListener {
-    type Stream = TcpStream;
-
-    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
-        Self::poll_accept(self, cx)
-    }
-}
-
 /// The next connection. Where the process is out of something, files for one, it waits until there may be some
 /// again, each time longer.
-pub(super) async fn next<L: Source>(listener: &L) -> (L::Stream, SocketAddr) {
+pub(super) async fn next<L: Listener>(listener: &mut L) -> (L::Stream, ConnectionInfo) {
     let mut pause = FIRST_PAUSE;
     loop {
         match poll_fn(|cx| listener.poll_accept(cx)).await {
@@ -54,24 +38,25 @@ fn is_of_the_client(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
+    use std::task::{Context, Poll};
 
     use logcontext::testing;
+    use tokio::io::DuplexStream;
     use tokio::time::Instant;
     use tracing::Level;
 
     use super::*;
 
     /// Fails with these, then gives a connection.
-    struct Failing(RefCell<Vec<ErrorKind>>);
+    struct Failing(Vec<ErrorKind>);
 
-    impl Source for Failing {
-        type Stream = ();
+    impl Listener for Failing {
+        type Stream = DuplexStream;
 
-        fn poll_accept(&self, _: &mut Context<'_>) -> Poll<io::Result<((), SocketAddr)>> {
-            Poll::Ready(match self.0.borrow_mut().pop() {
+        fn poll_accept(&mut self, _: &mut Context<'_>) -> Poll<io::Result<(DuplexStream, ConnectionInfo)>> {
+            Poll::Ready(match self.0.pop() {
                 Some(kind) => Err(kind.into()),
-                None => Ok(((), ([127, 0, 0, 1], 1).into())),
+                None => Ok((tokio::io::duplex(1).0, ConnectionInfo::unix())),
             })
         }
     }
@@ -79,11 +64,11 @@ mod tests {
     #[test]
     fn a_client_that_leaves_before_it_is_accepted_delays_nobody() {
         let test = testing::start();
-        let source = Failing(RefCell::new(vec![ErrorKind::ConnectionAborted; 100]));
+        let mut source = Failing(vec![ErrorKind::ConnectionAborted; 100]);
         test.current_thread().block_on(async {
             tokio::time::pause();
             let start = Instant::now();
-            next(&source).await;
+            next(&mut source).await;
             assert_eq!(start.elapsed(), Duration::ZERO);
         });
         assert!(test.records().iter().all(|record| record.level == Level::DEBUG));
@@ -92,11 +77,11 @@ mod tests {
     #[test]
     fn out_of_files_it_waits_longer_each_time_says_so_and_goes_on() {
         let test = testing::start();
-        let source = Failing(RefCell::new(vec![ErrorKind::Other; 9]));
+        let mut source = Failing(vec![ErrorKind::Other; 9]);
         test.current_thread().block_on(async {
             tokio::time::pause();
             let start = Instant::now();
-            next(&source).await;
+            next(&mut source).await;
             // 10, 20, .. 640 ms, then a second each; the timer rounds each up to its next tick
             let waited = start.elapsed().as_millis();
             assert!((3_270..3_280).contains(&waited), "{waited} ms");

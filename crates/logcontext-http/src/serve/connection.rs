@@ -1,7 +1,6 @@
 //! One connection: in its context, until its end or the shutdown's.
 
 use std::error::Error;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -13,7 +12,7 @@ use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use logcontext::{ContextKind, Ending, LogContext};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tower_service::Service;
 
@@ -42,12 +41,7 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(
-        server: &Server,
-        peer: SocketAddr,
-        stream: &TcpStream,
-        place: OwnedSemaphorePermit,
-    ) -> Self {
+    pub(super) fn new(server: &Server, info: ConnectionInfo, place: OwnedSemaphorePermit) -> Self {
         let context = server
             .supervisor
             .context(format!("connection-{}", server.supervisor.next_connection()))
@@ -57,7 +51,7 @@ impl Connection {
         Self {
             finish: Finish { context, ending: Ending::Cancelled },
             cut_off: CutOff(Some(Arc::clone(&server.aborted))),
-            info: ConnectionInfo::new(peer, stream.local_addr().unwrap_or(server.local)),
+            info,
             _place: place,
             phase: server.phase.subscribe(),
         }
@@ -67,7 +61,19 @@ impl Connection {
         &self.finish.context
     }
 
-    fn end(mut self, ending: Ending) {
+    /// The handshake is over.
+    #[cfg(feature = "tls")]
+    pub(super) fn is_encrypted(&mut self) {
+        self.info = self.info.clone().encrypted();
+    }
+
+    /// The shutdown has begun.
+    #[cfg(feature = "tls")]
+    pub(super) async fn draining(&mut self) {
+        reached(&mut self.phase, Phase::Draining).await;
+    }
+
+    pub(super) fn end(mut self, ending: Ending) {
         self.cut_off.0 = None;
         self.finish.ending = ending;
     }
@@ -87,12 +93,9 @@ impl Drop for CutOff {
 }
 
 /// Serves the requests of one connection. The connection comes first: it is dropped last, after all that runs on it.
-pub(super) async fn drive<S, B>(
-    mut connection: Connection,
-    stream: TcpStream,
-    service: S,
-    http: http1::Builder,
-) where
+pub(super) async fn drive<I, S, B>(mut connection: Connection, io: I, service: S, http: http1::Builder)
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: Service<http::Request<Incoming>, Response = http::Response<B>> + Clone + Send + 'static,
     S::Future: Send + 'static,
     S::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -100,10 +103,8 @@ pub(super) async fn drive<S, B>(
     B::Data: Send,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    // Responses are written whole: waiting for more to send would only delay them.
-    let _ = stream.set_nodelay(true);
     let info = connection.info.clone();
-    let stream = Stream::new(stream, info.closed().clone());
+    let stream = Stream::new(io, info.clone());
     let service = TowerToHyperService::new(service);
     let service = service_fn(move |mut request: http::Request<Incoming>| {
         request.extensions_mut().insert(info.clone());

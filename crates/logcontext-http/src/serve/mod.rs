@@ -2,13 +2,15 @@
 
 mod accept;
 mod connection;
+mod listener;
 mod options;
 mod stream;
 mod timer;
+#[cfg(feature = "tls")]
+mod tls;
 
 use std::error::Error;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
@@ -17,14 +19,16 @@ use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use logcontext::{Ending, FutureExt, LogContext, Supervisor, run_in_background};
-use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tower_service::Service;
 
 use connection::{Connection, Phase};
 use timer::ConnectionTimer;
 
+pub use listener::Listener;
 pub use options::ServeOptions;
+#[cfg(feature = "tls")]
+pub use tls::{Tls, TlsError};
 
 /// What [`serve`] has done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,20 +41,22 @@ pub struct Served {
 }
 
 /// As good as for ever.
-const LONGEST: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+pub(crate) const LONGEST: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
 /// After a connection was cut off, it ends at its next await: this long is waited for that.
 const LAST_WAIT: Duration = Duration::from_secs(1);
 
-/// Serves HTTP/1 on this listener until the supervisor shuts down.
+/// Serves HTTP/1 on this listener, TCP or Unix or [another](Listener), until the supervisor drains, which it does
+/// first of all when it shuts down.
 ///
 /// Each connection has a context of its own, `connection-3`: reading, parsing and writing are charged to it, and
 /// totalled by the name of the listener. It runs in the background: the supervisor lists it, and waits for it.
 /// Requests find their [`ConnectionInfo`](crate::ConnectionInfo) in their extensions. Clients that leave, are too
 /// slow or talk nonsense are logged at debug level, in their connection's context.
 ///
-/// When the supervisor begins to shut down, no more connections are accepted, idle ones are closed, and requests
-/// in flight get until the deadline to end. What is left then is cut off.
+/// When the supervisor begins to drain, or to shut down, no more connections are accepted, idle ones are closed, and
+/// requests in flight get until the deadline to end. What is left then is cut off.
+/// [`while_draining`](ServeOptions::while_draining) goes on until the shutdown.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
@@ -82,12 +88,13 @@ const LAST_WAIT: Duration = Duration::from_secs(1);
 /// ```
 ///
 /// # Errors
-/// If the listener has no address. Errors of accepting are logged, and it goes on.
+/// None so far: errors of accepting are logged, and it goes on.
 ///
 /// # Panics
 /// Outside a tokio runtime with I/O and time.
-pub async fn serve<S, B>(listener: TcpListener, service: S, options: ServeOptions) -> io::Result<Served>
+pub async fn serve<L, S, B>(listener: L, service: S, options: ServeOptions) -> io::Result<Served>
 where
+    L: Listener,
     S: Service<http::Request<Incoming>, Response = http::Response<B>> + Clone + Send + 'static,
     S::Future: Send + 'static,
     S::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -95,11 +102,10 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let local = listener.local_addr()?;
     let supervisor = options.supervisor.clone().unwrap_or_else(Supervisor::current);
     let context = supervisor.context(format!("accept-{}", options.name)).label(&options.name).start();
     let finish = Finish { context: context.clone(), ending: Ending::Cancelled };
-    let server = Server::new(supervisor, options, local);
+    let server = Server::new(supervisor, options);
     let served = server.run(listener, service).in_context(context).await;
     finish.finish_as(Ending::Ok);
     Ok(served)
@@ -108,22 +114,22 @@ where
 struct Server {
     supervisor: Supervisor,
     options: ServeOptions,
-    local: SocketAddr,
     http: http1::Builder,
     phase: watch::Sender<Phase>,
     aborted: Arc<AtomicUsize>,
 }
 
 impl Server {
-    fn new(supervisor: Supervisor, options: ServeOptions, local: SocketAddr) -> Self {
+    fn new(supervisor: Supervisor, options: ServeOptions) -> Self {
         let mut http = http1::Builder::new();
         // What is added to a moment has an end.
         http.header_read_timeout(options.header_read_timeout.min(LONGEST));
-        Self { supervisor, options, local, http, phase: watch::Sender::default(), aborted: Arc::default() }
+        Self { supervisor, options, http, phase: watch::Sender::default(), aborted: Arc::default() }
     }
 
-    async fn run<S, B>(self, listener: TcpListener, service: S) -> Served
+    async fn run<L, S, B>(self, listener: L, service: S) -> Served
     where
+        L: Listener,
         S: Service<http::Request<Incoming>, Response = http::Response<B>> + Clone + Send + 'static,
         S::Future: Send + 'static,
         S::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -133,15 +139,24 @@ impl Server {
     {
         let mut connections = 0;
         tokio::select! {
-            () = self.supervisor.shutting_down() => {}
+            () = self.told_to_stop() => {}
             () = self.accept(listener, service, &mut connections) => {}
         }
         self.drain().await;
         Served { connections, aborted: self.aborted.load(Relaxed) }
     }
 
-    async fn accept<S, B>(&self, listener: TcpListener, service: S, connections: &mut u64)
+    async fn told_to_stop(&self) {
+        if self.options.while_draining {
+            self.supervisor.shutting_down().await;
+        } else {
+            self.supervisor.draining().await;
+        }
+    }
+
+    async fn accept<L, S, B>(&self, mut listener: L, service: S, connections: &mut u64)
     where
+        L: Listener,
         S: Service<http::Request<Incoming>, Response = http::Response<B>> + Clone + Send + 'static,
         S::Future: Send + 'static,
         S::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -153,14 +168,22 @@ impl Server {
         loop {
             // Before accepting: who finds no place waits in the kernel's queue, and not with us.
             let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-            let (stream, peer) = accept::next(&listener).await;
+            let (stream, info) = accept::next(&mut listener).await;
             *connections += 1;
-            let connection = Connection::new(self, peer, &stream, place);
+            let connection = Connection::new(self, info, place);
             let context = connection.context().clone();
             // Started in the connection's own context, so that it runs there, and is listed under its name.
             let mut http = self.http.clone();
             http.timer(ConnectionTimer::default());
-            context.scope(|| run_in_background(connection::drive(connection, stream, service.clone(), http)));
+            let service = service.clone();
+            #[cfg(feature = "tls")]
+            if let Some(tls) = self.options.tls.clone() {
+                let limit = self.options.header_read_timeout.min(LONGEST);
+                let encrypted = tls::drive(connection, stream, tls, limit, service, http);
+                context.scope(|| run_in_background(encrypted));
+                continue;
+            }
+            context.scope(|| run_in_background(connection::drive(connection, stream, service, http)));
         }
     }
 

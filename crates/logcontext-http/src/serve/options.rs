@@ -23,6 +23,9 @@ pub struct ServeOptions {
     pub(super) supervisor: Option<Supervisor>,
     pub(super) header_read_timeout: Duration,
     pub(super) shutdown_deadline: Duration,
+    pub(super) while_draining: bool,
+    #[cfg(feature = "tls")]
+    pub(super) tls: Option<super::Tls>,
     max_connections: Option<usize>,
 }
 
@@ -33,6 +36,9 @@ impl Default for ServeOptions {
             supervisor: None,
             header_read_timeout: Duration::from_secs(30),
             shutdown_deadline: Duration::from_secs(10),
+            while_draining: false,
+            #[cfg(feature = "tls")]
+            tls: None,
             max_connections: None,
         }
     }
@@ -71,10 +77,30 @@ impl ServeOptions {
     }
 
     /// How many connections may be open at a time, at least one; no limit if nobody says. Others wait until they
-    /// are accepted. One that was upgraded does not count any more.
+    /// are accepted. A TLS handshake counts, and one that was upgraded does not count any more.
     #[must_use]
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.max_connections = Some(connections);
+        self
+    }
+
+    /// Goes on until the supervisor shuts down, even while it drains: for listeners that tell how the draining goes,
+    /// such as those for health and metrics. If nobody says, serving ends as soon as the supervisor drains.
+    #[must_use]
+    pub fn while_draining(mut self) -> Self {
+        self.while_draining = true;
+        self
+    }
+
+    /// Encrypts all connections with this certificate: see [`Tls`](crate::Tls).
+    ///
+    /// The handshake is charged to its connection, in whose context it runs, and keeps nobody else waiting. It may
+    /// take as long as the headers of a request may, the
+    /// [`header_read_timeout`](Self::header_read_timeout). One that fails is logged at debug level.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self, tls: super::Tls) -> Self {
+        self.tls = Some(tls);
         self
     }
 

@@ -2,6 +2,9 @@
 
 #![allow(dead_code, reason = "no test uses all of it")]
 
+#[cfg(all(unix, feature = "tls"))]
+pub(crate) mod kinds;
+
 use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
@@ -13,9 +16,9 @@ use axum::body::{Body, Bytes};
 use http_body::Frame;
 use hyper::body::Incoming;
 use logcontext::testing::{Record, Test};
-use logcontext::{Background, ContextKind, LabelTotals, Shutdown, background};
-use logcontext_http::{ServeOptions, Served, serve};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use logcontext::{Background, ContextKind, LabelTotals, Shutdown, Supervisor, background};
+use logcontext_http::{Listener, ServeOptions, Served, serve};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 
@@ -44,7 +47,7 @@ fn build(test: &Test, mut builder: Builder) -> Runtime {
 
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
-    pub(crate) supervisor: logcontext::Supervisor,
+    pub(crate) supervisor: Supervisor,
     pub(crate) served: Background<io::Result<Served>>,
 }
 
@@ -72,7 +75,26 @@ impl Server {
     {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let supervisor = test.supervisor().clone();
+        Self::start_on(test.supervisor(), listener, address, service, options)
+    }
+
+    pub(crate) fn start_on<L, S, B>(
+        supervisor: &Supervisor,
+        listener: L,
+        address: SocketAddr,
+        service: S,
+        options: ServeOptions,
+    ) -> Self
+    where
+        L: Listener,
+        S: tower::Service<http::Request<Incoming>, Response = http::Response<B>> + Clone + Send + 'static,
+        S::Future: Send + 'static,
+        S::Error: Into<Box<dyn Error + Send + Sync>>,
+        B: http_body::Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let supervisor = supervisor.clone();
         let options = options.supervisor(&supervisor);
         let startup = supervisor.context("startup").start();
         let served = startup.scope(|| background::run("serve", serve(listener, service, options)));
@@ -101,8 +123,8 @@ impl Server {
     }
 }
 
-pub(crate) struct Client {
-    pub(crate) stream: TcpStream,
+pub(crate) struct Client<I = TcpStream> {
+    pub(crate) stream: I,
 }
 
 impl Client {
@@ -112,6 +134,13 @@ impl Client {
         Self { stream }
     }
 
+    /// Leaves with a reset instead of a goodbye.
+    pub(crate) fn reset(self) {
+        self.stream.set_zero_linger().unwrap();
+    }
+}
+
+impl<I: AsyncRead + AsyncWrite + Unpin> Client<I> {
     /// `GET /path`, and headers that end with a line break each.
     pub(crate) async fn send(&mut self, request_line: &str, headers: &str) {
         let request = format!("{request_line} HTTP/1.1\r\nhost: test\r\n{headers}\r\n");
@@ -133,11 +162,6 @@ impl Client {
         let mut read = Vec::new();
         let _ = self.stream.read_to_end(&mut read).await;
         String::from_utf8(read).unwrap()
-    }
-
-    /// Leaves with a reset instead of a goodbye.
-    pub(crate) fn reset(self) {
-        self.stream.set_zero_linger().unwrap();
     }
 }
 
