@@ -23,6 +23,8 @@ pub(crate) enum Name {
     Db,
     /// Caches, next to bare ones, and keyed queues
     Cache,
+    /// Scrapes: how long they take, whom they hold up, and what a request costs beside them
+    Metrics,
 }
 
 impl Name {
@@ -32,12 +34,13 @@ impl Name {
             Self::Http => "http",
             Self::Db => "db",
             Self::Cache => "cache",
+            Self::Metrics => "metrics",
         }
     }
 
     fn servers(self) -> &'static [Server] {
         match self {
-            Self::Core | Self::Http | Self::Cache => &[],
+            Self::Core | Self::Http | Self::Cache | Self::Metrics => &[],
             Self::Db => &[POSTGRES],
         }
     }
@@ -102,9 +105,13 @@ mod tests {
     #[test]
     fn each_name_is_a_benchmark_that_learns_where_its_servers_are() {
         let servers = Servers::fake("LOGCONTEXT_TEST_FAKE", "redis://127.0.0.1:1");
-        for (name, subcommand, needs) in
-            [(Name::Core, "core", 0), (Name::Http, "http", 0), (Name::Db, "db", 1), (Name::Cache, "cache", 0)]
-        {
+        for (name, subcommand, needs) in [
+            (Name::Core, "core", 0),
+            (Name::Http, "http", 0),
+            (Name::Db, "db", 1),
+            (Name::Cache, "cache", 0),
+            (Name::Metrics, "metrics", 0),
+        ] {
             let command = command(name, &servers).unwrap();
             let args: Vec<_> = command.get_args().collect();
             assert!(args.ends_with(&["--".as_ref(), subcommand.as_ref(), "--json".as_ref()]), "{args:?}");

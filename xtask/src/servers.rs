@@ -1,17 +1,23 @@
-//! The servers that tests and benchmarks need: one of each for a whole run, ended with it.
+//! The servers that tests and benchmarks need: one of each for a whole run, ended with it; and the programs that tests
+//! need, which are found or unpacked and left where they are.
 //!
-//! To add one: its constant here, next to [`POSTGRES`], and its place in [`ALL`].
+//! To add a server: its constant here, next to [`POSTGRES`], and its place in [`ALL`]. Programs are in
+//! [`programs`].
 
 mod apt;
+pub(crate) mod programs;
 
 use std::any::Any;
 use std::env;
+use std::ffi::OsString;
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Result, bail};
 use logcontext_testservers::Postgres;
 
 use crate::need::{Need, Probe};
+use programs::Program;
 
 /// A kind of server.
 pub(crate) struct Server {
@@ -50,6 +56,7 @@ pub(crate) const ALL: &[Server] = &[POSTGRES];
 #[derive(Default)]
 pub(crate) struct Servers {
     running: Vec<(&'static str, Running)>,
+    programs: Vec<(&'static str, OsString)>,
     missing: Vec<String>,
 }
 
@@ -83,6 +90,20 @@ impl Servers {
         servers
     }
 
+    /// With these programs as well. What is not installed is unpacked into `folder`, where that is possible.
+    pub(crate) fn and(mut self, programs: &[Program], folder: &Path) -> Self {
+        for program in programs {
+            if program.is_given() {
+                println!("{}: the one that {} names", program.need.name, program.variable);
+            } else if let Some(path) = program.find(folder) {
+                self.programs.push((program.variable, path.into()));
+            } else {
+                self.missing.push(format!("{} is missing", program.need));
+            }
+        }
+        self
+    }
+
     /// Like [`start`](Self::start), for what can do nothing without them.
     ///
     /// # Errors
@@ -109,6 +130,9 @@ impl Servers {
         for (variable, running) in &self.running {
             command.env(variable, &running.url);
         }
+        for (variable, path) in &self.programs {
+            command.env(variable, path);
+        }
     }
 }
 
@@ -117,24 +141,29 @@ impl Servers {
     /// One that is said to run.
     pub(crate) fn fake(variable: &'static str, url: &str) -> Self {
         let running = Running { url: url.to_owned(), _server: Box::new(()) };
-        Self { running: vec![(variable, running)], missing: Vec::new() }
+        Self { running: vec![(variable, running)], ..Self::default() }
     }
 
     /// One that is said to be missing.
     pub(crate) fn none_of(name: &str) -> Self {
-        Self { running: Vec::new(), missing: vec![format!("{name} is missing")] }
+        Self { missing: vec![format!("{name} is missing")], ..Self::default() }
     }
 }
 
 impl Server {
     fn is_given(&self) -> bool {
-        env::var_os(self.variable).is_some_and(|url| !url.is_empty())
+        is_set(self.variable)
     }
+}
+
+fn is_set(variable: &str) -> bool {
+    env::var_os(variable).is_some_and(|value| !value.is_empty())
 }
 
 #[cfg(test)]
 mod tests {
     use std::net::{SocketAddr, TcpStream};
+    use std::path::PathBuf;
 
     use super::*;
 
@@ -191,13 +220,44 @@ mod tests {
         assert_eq!(told(&servers), None);
     }
 
+    fn program(variable: &'static str, find: fn(&Path) -> Option<PathBuf>) -> Program {
+        let need = Need {
+            name: "promtool",
+            probe: Probe::Finds(|| false),
+            install: "apt-get install -y prometheus",
+        };
+        Program { need, package: "no-such-package-anywhere", variable, find, unpack: |_, _| {} }
+    }
+
+    #[test]
+    fn commands_learn_where_the_programs_are() {
+        let there = program(NOT_SET, |folder| Some(folder.join("promtool")));
+        let servers = Servers::default().and(&[there], Path::new("/unpacked"));
+        assert!(servers.missing().is_empty());
+        assert_eq!(told(&servers).as_deref(), Some("/unpacked/no-such-package-anywhere/promtool"));
+    }
+
+    #[test]
+    fn a_program_that_is_nowhere_is_missing_by_name() {
+        let servers = Servers::default().and(&[program(NOT_SET, |_| None)], Path::new("/unpacked"));
+        assert_eq!(servers.missing(), ["promtool (to install it: apt-get install -y prometheus) is missing"]);
+        assert_eq!(told(&servers), None);
+    }
+
+    #[test]
+    fn where_a_program_is_given_none_is_looked_for() {
+        let given = program(SET, |_| unreachable!("one is given"));
+        let servers = Servers::default().and(&[given], Path::new("/unpacked"));
+        assert!(servers.missing().is_empty() && servers.programs.is_empty());
+    }
+
     #[test]
     #[ignore = "needs PostgreSQL: cargo xtask test"]
     fn the_postgres_of_a_run_ends_with_it() {
         let running = (POSTGRES.start)().unwrap();
         let address = running.url.split_once('@').and_then(|(_, rest)| rest.split_once('/')).unwrap().0;
         let address: SocketAddr = address.parse().unwrap();
-        let servers = Servers { running: vec![(NOT_SET, running)], missing: Vec::new() };
+        let servers = Servers { running: vec![(NOT_SET, running)], ..Servers::default() };
         assert!(TcpStream::connect(address).is_ok());
         drop(servers);
         assert!(TcpStream::connect(address).is_err());

@@ -11,17 +11,18 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use crate::servers::{self, Servers};
+use crate::servers::{self, Servers, programs};
 use crate::workspace::Metadata;
 use coverage::TestFile;
 use report::Report;
 use suite::{Ignored, Suite};
 
-/// Runs all suites; with a filter, the tests of the workspace that match it and no other suite. A server that
-/// they need and that is missing, and cannot be installed here, is an error either way.
+/// Runs all suites; with a filter, the tests of the workspace that match it and no other suite. A server or
+/// a program that they need and that is missing, and cannot be installed here, is an error either way.
 pub(crate) fn run(filter: &[String]) -> Result<ExitCode> {
     let metadata = Metadata::of_members()?;
-    let servers = Servers::start(servers::ALL);
+    let folder = metadata.target_directory.join("programs");
+    let servers = Servers::start(servers::ALL).and(programs::ALL, &folder);
     let suites = suites(&metadata, filter, &servers)?;
     let (mut report, covered) = run_suites(suites, &servers, filter.is_empty())?;
     if filter.is_empty() {
@@ -44,7 +45,7 @@ fn run_suites(
     let mut report = Report::default();
     let mut covered = Vec::new();
     for missing in servers.missing() {
-        println!("{missing}: tests that need a server will be skipped.");
+        println!("{missing}: tests that need a server or a program will be skipped.");
     }
     report.missing_servers(servers.missing());
 

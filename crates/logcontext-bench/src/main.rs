@@ -14,6 +14,7 @@ mod db;
 mod http;
 mod log_json;
 mod logging;
+mod metrics;
 mod report;
 mod rounds;
 mod stats;
@@ -49,6 +50,8 @@ enum Command {
     Db(How),
     /// Requests over HTTP, next to bare axum and to the usual stack
     Http(How),
+    /// Scrapes: how long they take, whom they hold up, and what a request costs beside them
+    Metrics(How),
     /// One of the servers of `http`
     #[command(hide = true)]
     Serve {
@@ -145,6 +148,10 @@ fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Http(how) => {
             http::run(&mut report, how.effort())?;
+            how
+        }
+        Command::Metrics(how) => {
+            metrics::run(&mut report, how.effort())?;
             how
         }
         Command::Serve { kind, log } => return http::serve(kind, &log),

@@ -19,7 +19,8 @@
 //! All calls here block the thread until they are done: in a test of async code, make them before the runtime
 //! starts or by `spawn_blocking`.
 //!
-//! One file per server; what they have in common is in the other files. Works on Unix.
+//! One file per server, and per [program](Promtool) that tests need; what they have in common is in the other
+//! files. Works on Unix.
 
 mod account;
 mod folder;
@@ -28,8 +29,10 @@ mod port;
 mod postgres;
 mod processes;
 mod programs;
+mod promtool;
 mod unavailable;
 mod watched;
 
 pub use postgres::{Postgres, Stop};
+pub use promtool::Promtool;
 pub use unavailable::Unavailable;

@@ -1,4 +1,4 @@
-//! Where a server's programs are.
+//! Where programs are.
 
 use std::env;
 use std::ffi::OsStr;
@@ -35,7 +35,7 @@ fn version(name: &OsStr) -> Option<Vec<u32>> {
     name.to_str()?.split('.').map(|part| part.parse().ok()).collect()
 }
 
-fn is_executable(program: &Path) -> bool {
+pub(crate) fn is_executable(program: &Path) -> bool {
     fs::metadata(program).is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
 }
 

@@ -45,9 +45,9 @@ impl Report {
         self.fail_once("files without a test that ran", problems);
     }
 
-    /// Adds servers that tests need and that are not there. Together they count as one failure.
+    /// Adds servers and programs that tests need and that are not there. Together they count as one failure.
     pub(crate) fn missing_servers(&mut self, servers: &[String]) {
-        self.fail_once("servers that are not there", servers.iter().cloned());
+        self.fail_once("servers or programs not there", servers.iter().cloned());
     }
 
     fn fail_once(&mut self, name: &'static str, problems: impl Iterator<Item = String>) {

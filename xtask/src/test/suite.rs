@@ -22,7 +22,7 @@ pub(crate) struct Suite {
     pub(crate) command: Command,
 }
 
-/// What becomes of tests that are marked with `#[ignore]`: they need a server.
+/// What becomes of tests that are marked with `#[ignore]`: they need a server or a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ignored {
     Run,

@@ -53,6 +53,15 @@ impl Load {
     }
 }
 
+/// Makes one request over a connection of its own, and answers with all that came.
+pub(crate) fn ask(port: u16, request: &[u8]) -> Result<Vec<u8>> {
+    let mut load = Load::connect(port, 1)?;
+    let connection = load.connections.first_mut().context("there is one")?;
+    connection.write_all(request)?;
+    read_answer(connection, &mut load.answer)?;
+    Ok(load.answer)
+}
+
 /// One whole answer: its headers say how long it is.
 fn read_answer(connection: &mut TcpStream, answer: &mut Vec<u8>) -> Result<()> {
     answer.clear();

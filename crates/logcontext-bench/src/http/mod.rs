@@ -5,7 +5,7 @@ mod load;
 mod servers;
 
 use std::fs::{self, OpenOptions};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -19,10 +19,11 @@ use crate::stats::Samples;
 use child::Child;
 use load::Load;
 
+pub(crate) use load::ask;
 pub(crate) use servers::run as serve;
 
 /// Over bare axum, in microseconds.
-const CEILING: f64 = 2.3;
+pub(crate) const CEILING: f64 = 2.3;
 /// The same, of what the usual stack adds.
 const SHARE_CEILING: f64 = 0.25;
 
@@ -32,8 +33,8 @@ const REQUESTS: u32 = 20_000;
 const TURNS: u32 = 10;
 const ROUNDS: usize = 15;
 
-/// By kind.
-type Figures = [Samples; Kind::ALL.len()];
+/// By server.
+type Figures = Vec<Samples>;
 
 /// What a server has around its router.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -46,11 +47,14 @@ pub(crate) enum Kind {
     Ours,
     /// The same without a log
     OursNoLogs,
+    /// Ours, with an exposition of metrics for whoever asks: in `bench metrics`
+    OursMetrics,
     /// tower-http's TraceLayer and request ids, axum-prometheus, tracing-subscriber's JSON to a file
     Stock,
 }
 
 impl Kind {
+    /// Those of `bench http`
     const ALL: [Self; 5] = [Self::Bare, Self::BareHyper, Self::Ours, Self::OursNoLogs, Self::Stock];
 
     fn name(self) -> &'static str {
@@ -59,12 +63,13 @@ impl Kind {
             Self::BareHyper => "bare-hyper",
             Self::Ours => "ours",
             Self::OursNoLogs => "ours-no-logs",
+            Self::OursMetrics => "ours-metrics",
             Self::Stock => "stock",
         }
     }
 
     fn logs(self) -> bool {
-        matches!(self, Self::Ours | Self::Stock)
+        matches!(self, Self::Ours | Self::OursMetrics | Self::Stock)
     }
 }
 
@@ -72,8 +77,7 @@ pub(crate) fn run(report: &mut Report, effort: Effort) -> Result<()> {
     let folder = tempfile::tempdir()?;
     // Two that share a processor, or take turns on two, wake and interrupt each other as it happens: that costs more than
     // what is to be measured.
-    let servers = Kind::ALL.map(|kind| Server::start(kind, folder.path().join(kind.name())));
-    let mut servers = servers.into_iter().collect::<Result<Vec<_>>>()?;
+    let mut servers = start(&Kind::ALL, folder.path())?;
     let apart = leave_that_processor();
     for (connections, key) in [(16, None), (1, Some("one_connection"))] {
         report.section(&format!("Requests, {connections} at a time, in microseconds of CPU"));
@@ -97,7 +101,13 @@ pub(crate) fn run(report: &mut Report, effort: Effort) -> Result<()> {
     Ok(())
 }
 
-struct Server {
+/// Starts one server of each kind, with their logs in this folder.
+pub(crate) fn start(kinds: &[Kind], folder: &Path) -> Result<Vec<Server>> {
+    kinds.iter().map(|kind| Server::start(*kind, folder.join(kind.name()))).collect()
+}
+
+/// One that runs, in a process of its own.
+pub(crate) struct Server {
     kind: Kind,
     child: Child,
     log: PathBuf,
@@ -106,6 +116,10 @@ struct Server {
 impl Server {
     fn start(kind: Kind, log: PathBuf) -> Result<Self> {
         Ok(Self { kind, child: Child::start(kind, &log)?, log })
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.child.port
     }
 
     /// There is a line for every request. What was written so far is not needed any more.
@@ -121,20 +135,24 @@ impl Server {
     }
 }
 
-/// CPU per request, in microseconds, by round and kind; and how much of the time that its requests took each was busy.
-fn measure(servers: &mut [Server], connections: usize, effort: Effort) -> Result<(Figures, Figures)> {
+/// CPU per request, in microseconds, by round and server; and how much of the time that its requests took each was busy.
+pub(crate) fn measure(
+    servers: &mut [Server],
+    connections: usize,
+    effort: Effort,
+) -> Result<(Figures, Figures)> {
     let mut loads = Vec::new();
     for server in servers.iter() {
         loads.push(Load::connect(server.child.port, connections)?);
     }
-    let mut figures = [const { Vec::new() }; Kind::ALL.len()];
+    let mut figures = vec![Samples::default(); servers.len()];
     let mut busy = figures.clone();
     // All that a server does until the end of a round is of that round, also what it does while others are asked: what
     // is put off, a log's lines for one, is not lost. The first round is to get warm.
     let mut before = Vec::new();
     for round in 0..=effort.of(ROUNDS) {
         let mut requests = 0;
-        let mut took = [Duration::ZERO; Kind::ALL.len()];
+        let mut took = vec![Duration::ZERO; servers.len()];
         for _ in 0..TURNS {
             for (load, took) in loads.iter_mut().zip(&mut took) {
                 let start = Instant::now();
@@ -155,13 +173,15 @@ fn measure(servers: &mut [Server], connections: usize, effort: Effort) -> Result
             server.check_log(requests)?;
         }
     }
-    let samples = |figures: [Vec<f64>; Kind::ALL.len()]| figures.map(|figures| figures.into_iter().collect());
-    Ok((samples(figures), samples(busy)))
+    Ok((figures, busy))
 }
 
 fn tell(report: &mut Report, key: Option<&str>, figures: &Figures, busy: &Figures) {
-    let [bare, bare_hyper, ours, ours_no_logs, stock] = figures;
-    let [bare_busy, _, ours_busy, _, stock_busy] = busy;
+    let ([bare, bare_hyper, ours, ours_no_logs, stock], [bare_busy, _, ours_busy, _, stock_busy]) =
+        (&figures[..], &busy[..])
+    else {
+        unreachable!("there is a figure for each server")
+    };
     let over_bare = |of: &Samples| of.zip(bare, |of, bare| of - bare);
     let (ours_over, stock_over) = (over_bare(ours), over_bare(stock));
     let mut object = Map::new();

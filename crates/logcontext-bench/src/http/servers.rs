@@ -12,11 +12,13 @@ use axum::Router;
 use axum::extract::Path as UrlPath;
 use axum::routing::get;
 use axum_prometheus::PrometheusMetricLayer;
-use http::HeaderName;
+use http::{HeaderMap, HeaderName};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use logcontext::Supervisor;
 use logcontext_http::{ContextLayer, ServeOptions};
+use logcontext_metrics::Exporter;
 use logcontext_tracing::LogTarget;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
@@ -36,7 +38,7 @@ pub(crate) fn run(kind: Kind, log: &Path) -> Result<()> {
     share_one_processor();
     let mut runtime = Builder::new_multi_thread();
     runtime.enable_all();
-    if matches!(kind, Kind::Ours | Kind::OursNoLogs) {
+    if matches!(kind, Kind::Ours | Kind::OursNoLogs | Kind::OursMetrics) {
         // As services are told to.
         runtime.on_thread_park(logcontext::expect_sentinel);
     }
@@ -45,13 +47,16 @@ pub(crate) fn run(kind: Kind, log: &Path) -> Result<()> {
     println!("{}", listener.local_addr()?.port());
 
     let _log = match kind {
-        Kind::Ours => Some(logcontext_tracing::builder().json().target(LogTarget::file(log)).init()?),
+        Kind::Ours | Kind::OursMetrics => {
+            Some(logcontext_tracing::builder().json().target(LogTarget::file(log)).init()?)
+        }
         _ => None,
     };
     match kind {
         Kind::Bare => start(&runtime, async { axum::serve(listener, router()).await }),
         Kind::BareHyper => start(&runtime, bare_hyper(listener)),
-        Kind::Ours | Kind::OursNoLogs => start(&runtime, ours(listener)),
+        Kind::Ours | Kind::OursNoLogs => start(&runtime, ours(listener, router())),
+        Kind::OursMetrics => start(&runtime, ours(listener, with_metrics(router()))),
         Kind::Stock => {
             let file = OpenOptions::new().append(true).create(true).open(log)?;
             start(&runtime, stock(listener, file));
@@ -108,9 +113,14 @@ async fn bare_hyper(listener: TcpListener) -> io::Result<()> {
     }
 }
 
-async fn ours(listener: TcpListener) -> io::Result<()> {
+fn with_metrics(router: Router) -> Router {
+    let exporter = Exporter::new(&Supervisor::global());
+    router.route("/metrics", get(|headers: HeaderMap| async move { exporter.respond(&headers) }))
+}
+
+async fn ours(listener: TcpListener, router: Router) -> io::Result<()> {
     let layer = ContextLayer::new().request_id_header(HeaderName::from_static("x-request-id"));
-    logcontext_http::serve(listener, router().layer(layer), ServeOptions::default()).await?;
+    logcontext_http::serve(listener, router.layer(layer), ServeOptions::default()).await?;
     Ok(())
 }
 
