@@ -6,12 +6,10 @@ use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
 use common::{JSON, ask, on_both_databases, refused, set, short_panics, with_service};
-use presence::service::Config;
-use presence::store::Limits;
 
 on_both_databases! {
     fn a_presence_is_set_and_read(own: Own) {
-        with_service(own.config(), async |address| {
+        with_service(own.settings(), async |address| {
             let body = r#"{"presence": "unavailable", "status_msg": "at lunch"}"#;
             let put = ask(address, "PUT /presence/alice", &[JSON, "authorization: Bearer alice"], body).await;
             assert_eq!(put.status, 200, "{put:?}");
@@ -30,14 +28,14 @@ on_both_databases! {
     }
 
     fn health_is_plain(own: Own) {
-        with_service(own.config(), async |address| {
+        with_service(own.settings(), async |address| {
             let answer = ask(address, "GET /health", &[], "").await;
             assert_eq!((answer.status, answer.body.as_str()), (200, "ok\n"));
         });
     }
 
     fn a_request_is_logged_in_its_context_with_its_user(own: Own) {
-        let ended = with_service(own.config(), async |address| {
+        let ended = with_service(own.settings(), async |address| {
             let body = r#"{"presence": "online"}"#;
             ask(address, "PUT /presence/alice", &[JSON, "authorization: Bearer alice"], body).await;
         });
@@ -51,7 +49,7 @@ on_both_databases! {
     }
 
     fn invalid_users_are_refused(own: Own) {
-        with_service(own.config(), async |address| {
+        with_service(own.settings(), async |address| {
             let long = format!("GET /presence/{}", "x".repeat(65));
             for request in
                 ["GET /presence/Alice", "GET /presence/a%20b", "GET /presence/%FF", "PUT /presence/%2F", &long]
@@ -63,7 +61,7 @@ on_both_databases! {
     }
 
     fn unknown_users_are_not_found(own: Own) {
-        with_service(own.config(), async |address| {
+        with_service(own.settings(), async |address| {
             for request in ["GET /presence/bob", "GET /presence/bob/stream"] {
                 refused(ask(address, request, &[], ""), 404, "unknown_user", &["nothing is known of bob"]).await;
             }
@@ -71,7 +69,7 @@ on_both_databases! {
     }
 
     fn invalid_bodies_are_refused_with_what_was_expected(own: Own) {
-        with_service(own.config(), async |address| {
+        with_service(own.settings(), async |address| {
             let put = async |body: &str, errcode: &str, expected: &[&str]| {
                 refused(ask(address, "PUT /presence/alice", &[JSON], body), 400, errcode, expected).await;
             };
@@ -108,7 +106,7 @@ on_both_databases! {
     }
 
     fn a_body_must_be_short_and_say_that_it_is_json(own: Own) {
-        with_service(own.config(), async |address| {
+        with_service(own.settings(), async |address| {
             let body = r#"{"presence": "online"}"#;
             for headers in [&[][..], &["content-type: text/plain"]] {
                 let answer = ask(address, "PUT /presence/alice", headers, body);
@@ -121,7 +119,7 @@ on_both_databases! {
     }
 
     fn nobody_sets_the_presence_of_others(own: Own) {
-        with_service(own.config(), async |address| {
+        with_service(own.settings(), async |address| {
             let put = async |authorization: &str, status: u16, errcode: &str, expected: &[&str]| {
                 let headers = [JSON, authorization];
                 let answer = ask(address, "PUT /presence/alice", &headers, r#"{"presence": "online"}"#);
@@ -134,7 +132,7 @@ on_both_databases! {
     }
 
     fn unknown_paths_and_wrong_methods_are_told_what_there_is(own: Own) {
-        with_service(own.config(), async |address| {
+        with_service(own.settings(), async |address| {
             for request in ["GET /", "GET /presence", "POST /presence/alice/strem", "GET /demo/slow?ms=1"] {
                 refused(ask(address, request, &[], ""), 404, "not_found", &["/presence/{user}"]).await;
             }
@@ -146,7 +144,9 @@ on_both_databases! {
     }
 
     fn a_full_service_says_so(own: Own) {
-        with_service(Config { limits: Limits { max_users: 1, ..Limits::default() }, ..own.config() }, async |address| {
+        let mut settings = own.settings();
+        settings.database.max_users = 1;
+        with_service(settings, async |address| {
             set(address, "alice", "online").await;
             set(address, "alice", "offline").await;
             let answer = ask(address, "PUT /presence/bob", &[JSON], r#"{"presence": "online"}"#);
@@ -154,7 +154,7 @@ on_both_databases! {
         });
     }
     fn every_response_says_who_answers_which_request_and_what_it_cost(own: Own) {
-        with_service(own.config(), async |address| {
+        with_service(own.settings(), async |address| {
             for request in ["GET /presence/bob", "GET /nowhere", "DELETE /presence/bob", "GET /health"] {
                 let answer = ask(address, request, &["x-request-id: 7f3a-09"], "").await;
                 let version = env!("CARGO_PKG_VERSION");
@@ -167,7 +167,7 @@ on_both_databases! {
     fn a_handler_that_panics_is_answered_like_any_error_and_told_once(own: Own) {
         short_panics();
         let routes = Router::new().route("/panic", get(async || -> StatusCode { panic!("planned") }));
-        let ended = common::run(logcontext::testing::start(), own.config(), routes, async |_, address, stop| {
+        let ended = common::run(logcontext::testing::start(), own.settings(), routes, async |_, address, stop| {
             let answer = ask(address, "GET /panic", &[], "").await;
             assert!(answer.head.contains("server: presence/"), "{answer:?}");
             assert!(!answer.body.contains("planned"), "{answer:?}");

@@ -3,11 +3,9 @@
 mod common;
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use common::{JSON, ask, on_both_databases, refused, set, with_service};
-use presence::prune::Retention;
-use presence::service::Config;
+use logcontext_service::config::PositiveTime;
 use serde_json::{Value, json};
 
 async fn say(address: SocketAddr, text: &str) {
@@ -34,7 +32,7 @@ fn id(entry: &Value) -> i64 {
 
 on_both_databases! {
     fn each_change_is_kept_the_newest_first(own: Own) {
-        with_service(own.config(), async |address| {
+        with_service(own.settings(), async |address| {
             set(address, "alice", "online").await;
             set(address, "bob", "offline").await;
             say(address, "hello").await;
@@ -52,7 +50,7 @@ on_both_databases! {
     }
 
     fn what_is_no_change_is_no_entry(own: Own) {
-        with_service(own.config(), async |address| {
+        with_service(own.settings(), async |address| {
             for _ in 0..3 {
                 say(address, "hello").await;
             }
@@ -61,7 +59,7 @@ on_both_databases! {
     }
 
     fn it_is_read_page_by_page(own: Own) {
-        with_service(own.config(), async |address| {
+        with_service(own.settings(), async |address| {
             for n in 0..60 {
                 say(address, &n.to_string()).await;
             }
@@ -79,7 +77,7 @@ on_both_databases! {
     }
 
     fn the_access_line_says_how_many_entries_were_fetched(own: Own) {
-        let ended = with_service(own.config(), async |address| {
+        let ended = with_service(own.settings(), async |address| {
             for text in ["one", "two", "three"] {
                 say(address, text).await;
             }
@@ -94,7 +92,7 @@ on_both_databases! {
     }
 
     fn nothing_is_told_of_who_is_unknown(own: Own) {
-        with_service(own.config(), async |address| {
+        with_service(own.settings(), async |address| {
             set(address, "bob", "online").await;
             let answer = ask(address, "GET /presence/alice/history", &[], "");
             refused(answer, 404, "unknown_user", &["nothing is known of alice"]).await;
@@ -104,7 +102,7 @@ on_both_databases! {
     }
 
     fn invalid_pages_are_refused_with_what_was_expected(own: Own) {
-        with_service(own.config(), async |address| {
+        with_service(own.settings(), async |address| {
             set(address, "alice", "online").await;
             let get = async |query: &str, expected: &[&str]| {
                 let request = format!("GET /presence/alice/history?{query}");
@@ -124,12 +122,12 @@ on_both_databases! {
     }
 
     fn all_of_it_survives_a_restart(own: Own) {
-        with_service(own.config(), async |address| {
+        with_service(own.settings(), async |address| {
             set(address, "alice", "online").await;
             say(address, "back soon").await;
         });
         own.assert_nobody_is_connected();
-        with_service(own.config(), async |address| {
+        with_service(own.settings(), async |address| {
             assert_eq!(history(address, "").await.len(), 2);
             let get = ask(address, "GET /presence/alice", &[], "").await.json();
             assert_eq!((&get["presence"], &get["status_msg"]), (&json!("online"), &json!("back soon")));
@@ -140,10 +138,10 @@ on_both_databases! {
         own.assert_nobody_is_connected();
     }
     fn it_is_pruned_while_the_service_runs(own: Own) {
-        let default = own.config();
-        let retention = Retention { history: Duration::from_millis(1), ..default.retention };
-        let config = Config { retention, prune_every: Duration::from_millis(1), ..default };
-        let ended = with_service(config, async |address| {
+        let mut settings = own.settings();
+        settings.server.history_retention = PositiveTime::from_millis(1);
+        settings.server.prune_every = PositiveTime::from_millis(1);
+        let ended = with_service(settings, async |address| {
             set(address, "alice", "online").await;
             // Somebody who has not changed for long is known all the same.
             while !history(address, "").await.is_empty() {}

@@ -171,7 +171,7 @@ on_both_databases! {
     }
 
     fn what_somebody_is_called_is_set_and_shown_with_their_presence(own: Own) {
-        with_service(own.config(), async |address| {
+        with_service(own.settings(), async |address| {
             let put = async |body: &str, headers: &[&str]| {
                 ask(address, "PUT /presence/alice/profile", headers, body).await
             };

@@ -87,7 +87,7 @@ async fn the_pool_is_idle(supervisor: &Supervisor) {
 on_both_databases! {
     fn a_thousand_mixed_requests_with_a_third_leaving_early_leave_no_trace(own: Own) {
         let test = logcontext::testing::start();
-        let Ended { test, stopped } = common::run(test, own.config(), Router::new(), async |test, address, stop| {
+        let Ended { test, stopped } = common::run(test, own.settings(), Router::new(), async |test, address, stop| {
             for user in USERS {
                 set(address, user, "online").await;
             }

@@ -6,12 +6,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use common::{Events, JSON, Own, ask, on_both_databases, set, with_service, with_service_to_stop};
-use presence::service::Config;
-use presence::store::Timeouts;
+use logcontext_service::config::PositiveTime;
 
 on_both_databases! {
     fn a_stream_tells_the_present_state_at_once_and_then_each_change(own: Own) {
-        with_service(own.config(), async |address| {
+        with_service(own.settings(), async |address| {
             set(address, "alice", "online").await;
             let mut events = Events::follow(address, "alice").await;
             assert_eq!(events.next().await.unwrap()["presence"], "online");
@@ -25,12 +24,11 @@ on_both_databases! {
     }
 
     fn a_stream_tells_when_presence_times_out(own: Own) {
-        let timeouts = Timeouts {
-            unavailable: Duration::from_millis(1),
-            offline: Duration::from_millis(2),
-        };
-        let config = Config { timeouts, time_out_every: Duration::from_millis(1), ..own.config() };
-        let ended = with_service(config, async |address| {
+        let mut settings = own.settings();
+        settings.server.unavailable_after = PositiveTime::from_millis(1);
+        settings.server.offline_after = PositiveTime::from_millis(2);
+        settings.server.time_out_every = PositiveTime::from_millis(1);
+        let ended = with_service(settings, async |address| {
             set(address, "alice", "online").await;
             let mut events = Events::follow(address, "alice").await;
             while events.next().await.unwrap()["presence"] != "offline" {}
@@ -41,8 +39,9 @@ on_both_databases! {
     }
 
     fn a_shutdown_ends_streams_properly_and_at_once(own: Own) {
-        let config = Config { shutdown_deadline: Duration::from_secs(3600), ..own.config() };
-        let ended = with_service_to_stop(config, async |address, stop| {
+        let mut settings = own.settings();
+        settings.service.shutdown.deadline = Duration::from_secs(3600).into();
+        let ended = with_service_to_stop(settings, async |address, stop| {
             set(address, "alice", "online").await;
             let mut events = Events::follow(address, "alice").await;
             assert_eq!(events.next().await.unwrap()["presence"], "online");
@@ -56,7 +55,7 @@ on_both_databases! {
         // In the order of the statements of the transaction: whichever of them was not in it would show.
         for event in ["UPDATE OF state ON presence", "INSERT ON history"] {
             let own = if own.is_sqlite() { Own::sqlite() } else { Own::postgres() };
-            let ended = with_service(own.config(), async |address| roll_back(&own, address, event).await);
+            let ended = with_service(own.settings(), async |address| roll_back(&own, address, event).await);
             let errors = ended.records_of("database error");
             assert_eq!(errors.len(), 1, "{errors:#?}");
             assert!(errors[0].context.name().starts_with("PUT-"), "{errors:#?}");

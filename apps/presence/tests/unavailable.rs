@@ -3,19 +3,18 @@
 mod common;
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
-use common::{Ended, Events, JSON, Own, ask, config_of, on_both_databases, set, with_service};
+use common::{Ended, Events, JSON, Own, Settings, ask, on_both_databases, set, settings_of, with_service};
+use logcontext_service::config::PositiveTime;
 use logcontext_testservers::{Postgres, Stop};
-use presence::service::Config;
-use presence::store::Limits;
 
 const ONLINE: &str = r#"{"presence": "online"}"#;
 
 /// That does not wait long, and is left alone by its own background processes.
-fn impatient(config: Config) -> Config {
-    let limits = Limits { acquire_timeout: Duration::from_millis(300), ..Limits::default() };
-    Config { limits, time_out_every: Duration::from_secs(3600), ..config }
+fn impatient(mut settings: Settings) -> Settings {
+    settings.database.acquire_timeout = PositiveTime::from_millis(300);
+    settings.server.time_out_every = PositiveTime::from_secs(3600);
+    settings
 }
 
 async fn is_refused(address: SocketAddr, request: &str) {
@@ -47,8 +46,8 @@ fn assert_told_once(ended: &Ended, refused: usize) {
 fn a_server_that_is_stopped_is_told_as_503_and_all_is_well_once_it_is_back() {
     for how in [Stop::Fast, Stop::Immediate] {
         let server = Postgres::start().unwrap();
-        let config = impatient(config_of(&server.fresh_database()));
-        let ended = with_service(config, async |address| {
+        let settings = impatient(settings_of(&server.fresh_database()));
+        let ended = with_service(settings, async |address| {
             set(address, "alice", "online").await;
             let mut events = Events::follow(address, "alice").await;
             assert_eq!(events.next().await.unwrap()["presence"], "online");
@@ -76,7 +75,7 @@ fn a_server_that_is_stopped_is_told_as_503_and_all_is_well_once_it_is_back() {
 #[test]
 fn another_process_that_writes_for_long_keeps_those_waiting_who_write_and_nobody_else() {
     let own = Own::sqlite();
-    let ended = with_service(impatient(own.config()), async |address| {
+    let ended = with_service(impatient(own.settings()), async |address| {
         set(address, "alice", "online").await;
         let locked = own.keep_from_writing();
         // One gets as far as the database, the other waits for the first.
@@ -92,9 +91,9 @@ fn another_process_that_writes_for_long_keeps_those_waiting_who_write_and_nobody
 
 on_both_databases! {
     fn a_statement_that_takes_too_long_is_told_as_503_and_leaves_nothing_behind(own: Own) {
-        let limits = Limits { statement_timeout: Duration::from_millis(300), ..Limits::default() };
-        let config = Config { limits, ..impatient(own.config()) };
-        let ended = with_service(config, async |address| {
+        let mut settings = impatient(own.settings());
+        settings.database.statement_timeout = PositiveTime::from_millis(300);
+        let ended = with_service(settings, async |address| {
             set(address, "alice", "online").await;
             own.after("INSERT ON history", if own.is_sqlite() {
                 "SELECT count(*) FROM (WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n)"

@@ -32,20 +32,15 @@ pub fn routes(store: Arc<Store>) -> Router {
         .route("/presence/{user}/stream", get(stream::follow))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(store)
-}
-
-/// Answers for a handler that panicked.
-pub fn panicked() -> Response {
-    ApiError::internal().into_response()
-}
-
-/// Answers what no route takes, as JSON too.
-pub fn with_fallbacks(routes: Router) -> Router {
-    routes
         .fallback(async || {
             ApiError::not_found(
                 "no such path; expected /presence/{user}, its /profile, /history or /stream, or /health",
             )
         })
         .method_not_allowed_fallback(async || ApiError::method_not_allowed())
+}
+
+/// Answers for a handler that panicked.
+pub fn panicked() -> Response {
+    ApiError::internal().into_response()
 }

@@ -26,6 +26,6 @@ pub(super) async fn follow(
             let view = presence.view(&user, Timestamp::now());
             Event::default().event("presence").json_data(view)
         })
-        .take_until(Supervisor::current().shutting_down());
+        .take_until(Supervisor::current().draining());
     Ok(Sse::new(events).keep_alive(KeepAlive::default()))
 }

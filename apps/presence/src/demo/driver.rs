@@ -11,10 +11,10 @@ use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
 use super::client::{Client, Leave, ask_and_leave};
+use super::interrupt::Interrupt;
 use super::mix::{self, ARRIVE, Answer, Mix, Step, WATCH};
 use super::progress::show_progress;
 use super::tally::Tally;
-use crate::signals::Signals;
 
 const USERS: [&str; 8] = ["alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi"];
 /// Arrives, and is not heard of again: their presence times out.
@@ -88,11 +88,11 @@ impl Driver {
 
     async fn run_clients(&self) -> anyhow::Result<()> {
         let clients: Vec<_> = (0..self.clients).map(|n| self.start_client(n)).collect();
-        let mut signals = Signals::listen()?;
+        let mut interrupt = Interrupt::listen()?;
         let end = async {
             tokio::select! {
                 () = sleep(self.time) => {}
-                _ = signals.next() => {}
+                () = interrupt.heard() => {}
             }
             self.tally.end();
             for client in clients {

@@ -3,7 +3,9 @@
 mod balance;
 mod client;
 mod driver;
+mod interrupt;
 mod mix;
+mod options;
 mod progress;
 mod report;
 mod routes;
@@ -20,18 +22,18 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use logcontext::{FutureExt, Supervisor};
+use logcontext_service::config::{DatabaseUrl, PositiveTime};
+use logcontext_service::{ListenAddress, ListenerSettings, Service, Settings};
 use tempfile::TempDir;
+use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
-use crate::cli;
-use crate::database::DatabaseUrl;
-use crate::prune::Retention;
-use crate::serve::runtime;
-use crate::service::{Config, Service};
-use crate::store::Timeouts;
+use crate::server::Presence;
+use crate::settings::PresenceSettings;
 use driver::{Driver, Watched};
+pub use options::Demo;
 use report::{Material, Report};
 use tally::Tally;
 
@@ -39,7 +41,7 @@ use tally::Tally;
 ///
 /// # Errors
 /// If the service or the clients cannot start.
-pub fn demo(options: &cli::Demo) -> anyhow::Result<ExitCode> {
+pub fn demo(options: &Demo) -> anyhow::Result<ExitCode> {
     let log = std::env::temp_dir().join(format!("presence-demo-{}.log", std::process::id()));
     let logging = start_logging(&log)?;
     let database = DemoDatabase::new(options.database.as_ref())?;
@@ -49,7 +51,7 @@ pub fn demo(options: &cli::Demo) -> anyhow::Result<ExitCode> {
     let (stop, stopped) = oneshot::channel();
 
     let service = runtime.block_on(start(&presence, database.url.clone()))?;
-    let address = service.address()?;
+    let Some(&ListenAddress::Tcp(address)) = service.addresses().next() else { bail!("it listens nowhere") };
     announce(options, address, &log);
     let started = Instant::now();
     let tally = Arc::<Tally>::default();
@@ -115,22 +117,30 @@ impl DemoDatabase {
     }
 }
 
-async fn start(supervisor: &Supervisor, database: DatabaseUrl) -> anyhow::Result<Service> {
-    let default = Config::default();
-    let config = Config {
-        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-        database,
-        // Soon enough to be seen.
-        timeouts: Timeouts { unavailable: Duration::from_millis(300), offline: Duration::from_millis(600) },
-        time_out_every: Duration::from_millis(100),
-        retention: Retention { history: Duration::from_secs(3), ..default.retention },
-        prune_every: Duration::from_millis(500),
-        ..default
+async fn start(supervisor: &Supervisor, database: DatabaseUrl) -> anyhow::Result<Service<Presence>> {
+    let mut settings = Settings::<Presence>::default();
+    settings.service.listeners = vec![ListenerSettings::new(SocketAddr::from(([127, 0, 0, 1], 0)).into())];
+    settings.database.url = database;
+    // Soon enough to be seen.
+    settings.server = PresenceSettings {
+        unavailable_after: PositiveTime::from_millis(300),
+        offline_after: PositiveTime::from_millis(600),
+        time_out_every: PositiveTime::from_millis(100),
+        history_retention: PositiveTime::from_secs(3),
+        prune_every: PositiveTime::from_millis(500),
+        ..settings.server
     };
     let startup = supervisor.context("startup").start();
-    let service = Service::start(config).in_context(startup.clone()).await;
+    let service = Service::start(settings).in_context(startup.clone()).await;
     startup.finish();
     Ok(service?.with_routes(routes::routes()))
+}
+
+/// A runtime that tells on whatever leaves its context behind on a worker.
+fn runtime() -> anyhow::Result<Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.enable_all().on_thread_park(logcontext::expect_sentinel);
+    builder.build().context("cannot start the runtime")
 }
 
 /// The clients have a thread, a runtime and a supervisor of their own: what they cost is not the service's, and
@@ -156,7 +166,7 @@ fn start_logging(path: &Path) -> anyhow::Result<logcontext_tracing::LogGuard> {
     Ok(logcontext_tracing::builder().text().filter("info")?.writer(file).init()?)
 }
 
-fn announce(options: &cli::Demo, address: SocketAddr, log: &Path) {
+fn announce(options: &Demo, address: SocketAddr, log: &Path) {
     let _ = writeln!(
         stderr(),
         "presence on http://{address}, {} clients for {} s, a third of them leaves early; log: {}",

@@ -6,12 +6,12 @@ use std::time::Duration;
 use logcontext::diagnostics::DiagnosticKind;
 use logcontext::{ContextKind, LabelTotals, Supervisor};
 use logcontext_db::DB_ROWS_FETCHED;
+use logcontext_service::Stopped;
 use serde::{Serialize, Serializer};
 
 use super::balance::Balance;
 use super::driver::Watched;
 use super::tally::Tally;
-use crate::service::Stopped;
 
 /// All that there is to show. Times are seconds in JSON; what the platform cannot measure is absent.
 #[derive(Debug, Serialize)]

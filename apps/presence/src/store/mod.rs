@@ -17,8 +17,8 @@ use std::time::Duration;
 
 use logcontext_cache::Linearizer;
 use logcontext_db::{Backend, Closed, Database, Error};
+use logcontext_service::config::DatabaseUrl;
 
-use crate::database::DatabaseUrl;
 use crate::presence::Presence;
 use crate::user::UserId;
 pub use followers::Following;
@@ -56,17 +56,6 @@ pub struct Limits {
     /// How long a presence that was set here is answered from memory: what other processes write to the same database
     /// is seen after that.
     pub last_known: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            max_users: 100_000,
-            acquire_timeout: Duration::from_secs(5),
-            statement_timeout: Duration::from_secs(10),
-            last_known: Duration::from_secs(30),
-        }
-    }
 }
 
 impl Store {

@@ -2,6 +2,7 @@
 #![allow(dead_code, unused_imports, unused_macros, reason = "each test uses a part of it")]
 
 mod own;
+pub(crate) mod process;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,8 +11,9 @@ use axum::Router;
 use logcontext::FutureExt;
 use logcontext::testing::Record;
 use logcontext::testing::{self, Test};
-pub(crate) use own::{Own, config_of, on_both_databases};
-use presence::service::{Config, Service, Stopped};
+use logcontext_service::{ListenAddress, Service, Stopped};
+pub(crate) use own::{Own, Settings, on_both_databases, settings_of};
+use presence::server::Presence;
 use presence::store::{Limits, Store};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -49,8 +51,8 @@ pub(crate) fn runtime(test: &Test) -> Runtime {
 
 /// Starts the service, runs `client` against it, and shuts it down. Fails if a diagnostic was raised, or a log
 /// record was written outside any context.
-pub(crate) fn with_service(config: Config, client: impl AsyncFnOnce(SocketAddr)) -> Ended {
-    with_service_to_stop(config, async |address, stop| {
+pub(crate) fn with_service(settings: Settings, client: impl AsyncFnOnce(SocketAddr)) -> Ended {
+    with_service_to_stop(settings, async |address, stop| {
         client(address).await;
         stop.send(()).unwrap();
     })
@@ -58,25 +60,26 @@ pub(crate) fn with_service(config: Config, client: impl AsyncFnOnce(SocketAddr))
 
 /// The same for a client that stops the service itself.
 pub(crate) fn with_service_to_stop(
-    config: Config,
+    settings: Settings,
     client: impl AsyncFnOnce(SocketAddr, oneshot::Sender<()>),
 ) -> Ended {
-    run(testing::start(), config, Router::new(), async |_, address, stop| client(address, stop).await)
+    run(testing::start(), settings, Router::new(), async |_, address, stop| client(address, stop).await)
 }
 
 /// The same for a service that has these routes as well, and a client that looks into it.
 pub(crate) fn run(
     test: Test,
-    config: Config,
+    settings: Settings,
     routes: Router,
     client: impl AsyncFnOnce(&Test, SocketAddr, oneshot::Sender<()>),
 ) -> Ended {
     let runtime = runtime(&test);
     let stopped = runtime.block_on(async {
         let startup = test.supervisor().context("startup").start();
-        let service = Service::start(config).in_context(startup.clone()).await.unwrap().with_routes(routes);
+        let service = Service::<Presence>::start(settings).in_context(startup.clone());
+        let service = service.await.unwrap().with_routes(routes);
         startup.finish();
-        let address = service.address().unwrap();
+        let Some(&ListenAddress::Tcp(address)) = service.addresses().next() else { panic!("no address") };
         let (stop, told) = oneshot::channel();
         let serving = service.run(async { told.await.unwrap() });
         let both = async { tokio::join!(serving, client(&test, address, stop)) };

@@ -8,9 +8,12 @@ use std::time::{Duration, Instant};
 
 use logcontext_db::sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use logcontext_db::sqlx::{AssertSqlSafe, ConnectOptions, Connection, raw_sql};
+use logcontext_service::ListenerSettings;
 use logcontext_testservers::Postgres;
-use presence::service::Config;
+use presence::server::Presence;
 use tempfile::TempDir;
+
+pub(crate) type Settings = logcontext_service::Settings<Presence>;
 
 /// A database of a test's own, empty, gone with it.
 pub(crate) struct Own {
@@ -34,8 +37,8 @@ impl Own {
     }
 
     /// Of a service on a free port, and with little patience.
-    pub(crate) fn config(&self) -> Config {
-        config_of(&self.url)
+    pub(crate) fn settings(&self) -> Settings {
+        settings_of(&self.url)
     }
 
     pub(crate) fn is_sqlite(&self) -> bool {
@@ -153,13 +156,12 @@ impl Drop for Locked {
 }
 
 /// Of a service on a free port, and with little patience.
-pub(crate) fn config_of(database: &str) -> Config {
-    Config {
-        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-        database: database.to_owned().into(),
-        shutdown_deadline: Duration::from_secs(10),
-        ..Config::default()
-    }
+pub(crate) fn settings_of(database: &str) -> Settings {
+    let mut settings = Settings::default();
+    settings.service.listeners = vec![ListenerSettings::new(SocketAddr::from(([127, 0, 0, 1], 0)).into())];
+    settings.service.shutdown.deadline = Duration::from_secs(10).into();
+    settings.database.url = database.to_owned().into();
+    settings
 }
 
 /// On a thread and a runtime of its own, as another process would be: the caller may be in a runtime.

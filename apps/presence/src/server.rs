@@ -1,0 +1,82 @@
+//! The service, as one [`Server`]: the kit does the rest.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::HeaderName;
+use axum::response::Response;
+use logcontext_http::{ContextLayer, server_timing};
+use logcontext_service::{BoxError, Datastore, Server};
+
+use crate::settings::{DatabaseSettings, PresenceSettings};
+use crate::store::Store;
+use crate::{api, prune, timeout};
+
+/// Users have a presence.
+#[derive(Debug)]
+pub struct Presence {
+    settings: PresenceSettings,
+    store: Arc<Store>,
+}
+
+impl Server for Presence {
+    const NAME: &'static str = env!("CARGO_PKG_NAME");
+    const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+    const ABOUT: &'static str = "The reference service of logcontext: users have a presence";
+
+    const ALIASES: &'static [(&'static str, &'static str)] = &[
+        ("database", "database.url"),
+        ("unavailable-after", "presence.unavailable_after"),
+        ("offline-after", "presence.offline_after"),
+        ("history-retention", "presence.history_retention"),
+    ];
+
+    type Settings = PresenceSettings;
+    type Datastore = Store;
+
+    async fn new(settings: PresenceSettings, store: Arc<Store>) -> Result<Self, BoxError> {
+        Ok(Self { settings, store })
+    }
+
+    fn routes(self: Arc<Self>) -> Router {
+        api::routes(Arc::clone(&self.store))
+    }
+
+    fn background(self: Arc<Self>) {
+        timeout::start(Arc::clone(&self.store), self.settings.timeouts(), self.settings.time_out_every.get());
+        prune::start(Arc::clone(&self.store), self.settings.retention(), self.settings.prune_every.get());
+    }
+
+    fn contexts(layer: ContextLayer) -> ContextLayer {
+        layer
+            .quiet_paths(["/health"])
+            .request_id_header(HeaderName::from_static("x-request-id"))
+            .server_timing(server_timing::loopback_clients)
+    }
+
+    fn panicked() -> Response {
+        api::panicked()
+    }
+}
+
+impl Datastore for Store {
+    type Settings = DatabaseSettings;
+
+    async fn open(settings: &DatabaseSettings) -> Result<Self, BoxError> {
+        Ok(Self::open(&settings.url, &settings.limits()).await?)
+    }
+
+    fn kind(&self) -> String {
+        self.backend().to_string()
+    }
+
+    async fn check(&self) -> Result<(), BoxError> {
+        self.users().await?;
+        Ok(())
+    }
+
+    async fn close(&self, deadline: Duration) -> usize {
+        self.close(deadline).await.left_open
+    }
+}
