@@ -23,9 +23,13 @@ fn it_tells_metrics_health_readiness_and_what_runs() {
         let asking = rows.iter().find(|row| row["request"]["path"] == "/contexts").unwrap();
         assert_eq!((&asking["label"], &asking["kind"]), (&"GET /contexts".into(), &"request".into()));
         let background: Value = serde_json::from_str(body(&running.admin("/background").await)).unwrap();
-        let keep =
-            background["background"].as_array().unwrap().iter().find(|row| row["name"] == "keep").unwrap();
+        let rows = background["background"].as_array().unwrap();
+        let keep = rows.iter().find(|row| row["name"] == "keep").unwrap();
         assert_eq!(keep["context"]["name"], "keep-0");
+        assert!(keep["context"]["cpu_user_seconds"].is_number());
+        // Loops wait in the sentinel, of which there is nothing to tell.
+        let tick = rows.iter().find(|row| row["name"] == "tick").unwrap();
+        assert_eq!(tick["context"], serde_json::json!({ "name": "sentinel" }));
         assert!(keep["started_at"].as_str().unwrap().contains("greeter.rs:"), "{keep}");
         for (path, expected) in [("/", 404), ("/contexts?limit=x", 400), ("/contexts?no=1", 400)] {
             assert_eq!(status(&running.admin(path).await), expected, "{path}");

@@ -73,6 +73,9 @@ fn context_row(context: &LogContext) -> Map<String, Value> {
         }
     };
     put("name", Some(context.name().into()));
+    if context.is_sentinel() {
+        return row;
+    }
     put("kind", Some(context.kind().name().into()));
     put("label", context.label().map(Into::into));
     put("age_seconds", Some(seconds(context.elapsed())));

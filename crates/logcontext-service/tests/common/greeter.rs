@@ -178,6 +178,7 @@ impl Server for Greeter {
     }
 
     fn background(self: Arc<Self>) {
+        background::every("tick", Duration::from_secs(3600)).run(async || {});
         let memory = Arc::clone(&self.memory);
         background::run("keep", async move {
             Supervisor::current().shutting_down().await;
