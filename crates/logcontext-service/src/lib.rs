@@ -25,8 +25,8 @@ pub use run::{App, run};
 pub use server::{BoxError, Datastore, NoDatastore, Server};
 pub use service::{Service, Settings, Stopped};
 pub use settings::{
-    AdminAddress, AdminSettings, Empty, InvalidAddress, LimitSettings, ListenAddress, ListenerSettings,
-    LogDestination, LogFormat, LogSettings, RuntimeSettings, Section, ServiceSettings, ShutdownSettings,
+    AdminAddress, AdminSettings, Empty, LimitSettings, ListenAddress, ListenerSettings, LogDestination,
+    LogFormat, LogSettings, RuntimeSettings, Section, ServiceSettings, ShutdownSettings,
 };
 
 /// The guide's examples are tests.

@@ -5,23 +5,9 @@ mod common;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use common::OnDrop;
-use logcontext::testing::{self, Test};
+use common::{OnDrop, thread};
+use logcontext::testing;
 use logcontext::{Supervisor, books};
-
-/// Runs it on a thread of the test's, until it says that it is over.
-fn thread<'scope, R: Send + 'scope>(
-    test: &Test,
-    threads: &'scope std::thread::Scope<'scope, '_>,
-    f: impl FnOnce() -> R + Send + 'scope,
-) -> std::thread::ScopedJoinHandle<'scope, R> {
-    let start = test.thread_start();
-    #[expect(clippy::disallowed_methods, reason = "it needs no context of its caller")]
-    threads.spawn(move || {
-        start();
-        f()
-    })
-}
 
 #[test]
 fn the_books_lose_nothing_while_services_come_and_go() {

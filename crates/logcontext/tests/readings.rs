@@ -5,26 +5,12 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use common::OnDrop;
-use logcontext::testing::{self, Test};
+use common::{OnDrop, thread};
+use logcontext::testing;
 use logcontext::{ContextKind, LogContext, Supervisor, books};
 
 fn request(service: &Supervisor, label: &str) -> LogContext {
     service.context("GET-1").kind(ContextKind::Request).label(label).start()
-}
-
-/// Runs it on a thread of the test's, until it says that it is over.
-fn thread<'scope, R: Send + 'scope>(
-    test: &Test,
-    threads: &'scope std::thread::Scope<'scope, '_>,
-    f: impl FnOnce() -> R + Send + 'scope,
-) -> std::thread::ScopedJoinHandle<'scope, R> {
-    let start = test.thread_start();
-    #[expect(clippy::disallowed_methods, reason = "it needs no context of its caller")]
-    threads.spawn(move || {
-        start();
-        f()
-    })
 }
 
 #[test]

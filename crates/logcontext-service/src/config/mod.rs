@@ -43,3 +43,4 @@ pub use sources::Sources;
 pub use text_or::TextOr;
 pub use time::{PositiveTime, Time};
 pub use typed_text::TextError;
+pub(crate) use typed_text::typed_text;

@@ -45,7 +45,7 @@ macro_rules! typed_text {
 
 /// A text was not what was expected: shows what was, and nothing of the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TextError(pub(super) &'static str);
+pub struct TextError(pub(crate) &'static str);
 
 impl std::fmt::Display for TextError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -55,4 +55,4 @@ impl std::fmt::Display for TextError {
 
 impl std::error::Error for TextError {}
 
-pub(super) use typed_text;
+pub(crate) use typed_text;

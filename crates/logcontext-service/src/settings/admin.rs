@@ -1,15 +1,13 @@
 //! Where the server tells of itself.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::Error;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use super::{InvalidAddress, ListenAddress};
-use crate::config::Secret;
+use super::ListenAddress;
+use crate::config::{Secret, TextError, typed_text};
 
 /// Where the server tells of itself: metrics, health, readiness, what runs.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
@@ -48,6 +46,10 @@ pub enum AdminAddress {
 
 const OFF: &str = "off";
 
+impl AdminAddress {
+    const EXPECTED: &str = "an address such as 127.0.0.1:9009 or unix:/run/admin.sock, or off";
+}
+
 impl From<ListenAddress> for AdminAddress {
     fn from(address: ListenAddress) -> Self {
         Self::At(address)
@@ -55,10 +57,13 @@ impl From<ListenAddress> for AdminAddress {
 }
 
 impl FromStr for AdminAddress {
-    type Err = InvalidAddress;
+    type Err = TextError;
 
-    fn from_str(text: &str) -> Result<Self, InvalidAddress> {
-        if text == OFF { Ok(Self::Off) } else { text.parse().map(Self::At) }
+    fn from_str(text: &str) -> Result<Self, TextError> {
+        if text == OFF {
+            return Ok(Self::Off);
+        }
+        text.parse().map(Self::At).map_err(|_| TextError(Self::EXPECTED))
     }
 }
 
@@ -71,26 +76,4 @@ impl fmt::Display for AdminAddress {
     }
 }
 
-impl Serialize for AdminAddress {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for AdminAddress {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(|error| D::Error::custom(format_args!("{error}, or off")))
-    }
-}
-
-impl JsonSchema for AdminAddress {
-    fn schema_name() -> Cow<'static, str> {
-        "AdminAddress".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string" })
-    }
-}
+typed_text!(AdminAddress, "AdminAddress", { "type": "string", "x-value-name": "ADDRESS" });

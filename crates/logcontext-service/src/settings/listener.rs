@@ -6,10 +6,9 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use schemars::JsonSchema;
-use serde::de::Error;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
-use crate::config::TextOr;
+use crate::config::{TextError, TextOr, typed_text};
 
 /// A listener: where, what it is called, and how it speaks. An address alone will do.
 ///
@@ -18,7 +17,7 @@ use crate::config::TextOr;
 ///
 /// let listener: ListenerSettings = "unix:/run/presence.sock".parse()?;
 /// assert_eq!((listener.name(), &listener.tls_certificate), ("unix", &None));
-/// # Ok::<(), logcontext_service::InvalidAddress>(())
+/// # Ok::<(), logcontext_service::config::TextError>(())
 /// ```
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(from = "TextOr<ListenAddress, Table>")]
@@ -55,9 +54,9 @@ impl ListenerSettings {
 }
 
 impl FromStr for ListenerSettings {
-    type Err = InvalidAddress;
+    type Err = TextError;
 
-    fn from_str(text: &str) -> Result<Self, InvalidAddress> {
+    fn from_str(text: &str) -> Result<Self, TextError> {
         text.parse().map(Self::new)
     }
 }
@@ -96,7 +95,7 @@ impl From<TextOr<ListenAddress, Table>> for ListenerSettings {
 /// assert!(address.is_of_this_machine_only());
 /// let error = "8008".parse::<ListenAddress>().unwrap_err();
 /// assert!(error.to_string().contains("127.0.0.1:8008"));
-/// # Ok::<(), logcontext_service::InvalidAddress>(())
+/// # Ok::<(), logcontext_service::config::TextError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ListenAddress {
@@ -107,9 +106,10 @@ pub enum ListenAddress {
 }
 
 const UNIX: &str = "unix:";
-const EXPECTED: &str = "an address such as 127.0.0.1:8008, [::1]:8008 or unix:/run/server.sock";
 
 impl ListenAddress {
+    const EXPECTED: &str = "an address such as 127.0.0.1:8008, [::1]:8008 or unix:/run/server.sock";
+
     /// Can nobody on another machine reach it?
     pub fn is_of_this_machine_only(&self) -> bool {
         match self {
@@ -126,13 +126,13 @@ impl From<SocketAddr> for ListenAddress {
 }
 
 impl FromStr for ListenAddress {
-    type Err = InvalidAddress;
+    type Err = TextError;
 
-    fn from_str(text: &str) -> Result<Self, InvalidAddress> {
+    fn from_str(text: &str) -> Result<Self, TextError> {
         match text.strip_prefix(UNIX) {
-            Some("") => Err(InvalidAddress(())),
+            Some("") => Err(TextError(Self::EXPECTED)),
             Some(path) => Ok(Self::Unix(path.into())),
-            None => text.parse().map(Self::Tcp).map_err(|_| InvalidAddress(())),
+            None => text.parse().map(Self::Tcp).map_err(|_| TextError(Self::EXPECTED)),
         }
     }
 }
@@ -146,39 +146,7 @@ impl fmt::Display for ListenAddress {
     }
 }
 
-impl Serialize for ListenAddress {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for ListenAddress {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
-    }
-}
-
-impl JsonSchema for ListenAddress {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "ListenAddress".into()
-    }
-
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "type": "string" })
-    }
-}
-
-/// What is no address to listen on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InvalidAddress(());
-
-impl fmt::Display for InvalidAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "expected {EXPECTED}")
-    }
-}
-
-impl std::error::Error for InvalidAddress {}
+typed_text!(ListenAddress, "ListenAddress", { "type": "string", "x-value-name": "ADDRESS" });
 
 #[cfg(test)]
 mod tests {

@@ -1,14 +1,14 @@
 //! What is logged, and where.
 
-use std::borrow::Cow;
-use std::convert::Infallible;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use logcontext_tracing::LogTarget;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::config::{TextError, typed_text};
 
 /// What is logged, and where.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
@@ -52,6 +52,8 @@ pub enum LogDestination {
 }
 
 impl LogDestination {
+    const EXPECTED: &str = "stdout, stderr or the path of a file";
+
     pub(crate) fn target(&self) -> LogTarget {
         match self {
             Self::Stdout => LogTarget::stdout(),
@@ -62,14 +64,15 @@ impl LogDestination {
 }
 
 impl FromStr for LogDestination {
-    type Err = Infallible;
+    type Err = TextError;
 
-    fn from_str(text: &str) -> Result<Self, Infallible> {
-        Ok(match text {
-            "stdout" => Self::Stdout,
-            "stderr" => Self::Stderr,
-            path => Self::File(path.into()),
-        })
+    fn from_str(text: &str) -> Result<Self, TextError> {
+        match text {
+            "" => Err(TextError(Self::EXPECTED)),
+            "stdout" => Ok(Self::Stdout),
+            "stderr" => Ok(Self::Stderr),
+            path => Ok(Self::File(path.into())),
+        }
     }
 }
 
@@ -83,25 +86,4 @@ impl fmt::Display for LogDestination {
     }
 }
 
-impl Serialize for LogDestination {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for LogDestination {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Ok(destination) = String::deserialize(deserializer)?.parse();
-        Ok(destination)
-    }
-}
-
-impl JsonSchema for LogDestination {
-    fn schema_name() -> Cow<'static, str> {
-        "LogDestination".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string" })
-    }
-}
+typed_text!(LogDestination, "LogDestination", { "type": "string", "x-value-name": "stdout|stderr|FILE" });

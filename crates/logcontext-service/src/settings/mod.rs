@@ -16,7 +16,7 @@ use crate::config::{Faults, Time};
 use crate::server::Server;
 pub use admin::{AdminAddress, AdminSettings};
 pub use limits::LimitSettings;
-pub use listener::{InvalidAddress, ListenAddress, ListenerSettings};
+pub use listener::{ListenAddress, ListenerSettings};
 pub use log::{LogDestination, LogFormat, LogSettings};
 pub use section::{Empty, Section};
 

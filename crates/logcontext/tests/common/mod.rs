@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use logcontext::bench::thread_cpu_nanos;
-use logcontext::testing::Record;
+use logcontext::testing::{Record, Test};
 use logcontext::{LogContext, current_context};
 
 /// From now on a panic prints its message and no more: with `RUST_BACKTRACE` set, the backtrace of one that a test
@@ -209,3 +209,17 @@ mod runtimes {
 
 #[cfg(feature = "tokio")]
 pub use runtimes::{on_both, paused, run};
+
+/// Runs it on a thread of the test's, until it says that it is over.
+pub fn thread<'scope, R: Send + 'scope>(
+    test: &Test,
+    threads: &'scope std::thread::Scope<'scope, '_>,
+    f: impl FnOnce() -> R + Send + 'scope,
+) -> std::thread::ScopedJoinHandle<'scope, R> {
+    let start = test.thread_start();
+    #[expect(clippy::disallowed_methods, reason = "it needs no context of its caller")]
+    threads.spawn(move || {
+        start();
+        f()
+    })
+}
