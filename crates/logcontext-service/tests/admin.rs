@@ -5,7 +5,7 @@ mod common;
 use std::sync::atomic::Ordering::SeqCst;
 
 use common::{ask, body, on_both, settings, status};
-use logcontext_service::{AdminAddress, StartError};
+use logcontext_service::{AdminAddress, ListenAddress, StartError};
 use serde_json::Value;
 
 #[test]
@@ -140,6 +140,23 @@ fn it_still_tells_while_requests_are_drained() {
         let (answer, ()) = tokio::join!(slow, looking);
         assert_eq!(status(&answer), 200);
     });
+}
+
+#[test]
+fn it_may_be_a_socket_whatever_its_clients_call_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("admin.sock");
+    let settings = || {
+        let mut settings = settings();
+        settings.service.admin.address = Some(ListenAddress::Unix(path.clone()).into());
+        settings
+    };
+    on_both(settings, async |_| {
+        let stream = tokio::net::UnixStream::connect(&path).await.unwrap();
+        let text = "GET /metrics HTTP/1.1\r\nhost: any.example\r\nconnection: close\r\n\r\n";
+        assert_eq!(status(&common::exchange(stream, text).await), 200);
+    });
+    assert!(!path.exists());
 }
 
 #[test]

@@ -7,6 +7,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use logcontext_http::ConnectionInfo;
 
 use crate::config::Secret;
 
@@ -22,7 +23,7 @@ pub(super) async fn check(
                 "expected the header `authorization: Bearer <token>` with the token of this server\n";
             (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, challenge)], expected).into_response()
         }
-        None if !is_meant(request.headers()) => {
+        None if !is_from_a_socket(&request) && !is_meant(request.headers()) => {
             let expected = "expected a numeric address or localhost in the host header\n";
             (StatusCode::MISDIRECTED_REQUEST, expected).into_response()
         }
@@ -44,6 +45,11 @@ const BEARER: &[u8] = b"Bearer ";
 fn is_same(given: &[u8], token: &[u8]) -> bool {
     let differ = given.iter().zip(token).fold(0, |differ, (a, b)| differ | (a ^ b));
     given.len() == token.len() && std::hint::black_box(differ) == 0
+}
+
+/// To which no page leads.
+fn is_from_a_socket(request: &Request) -> bool {
+    request.extensions().get::<ConnectionInfo>().is_some_and(ConnectionInfo::is_unix)
 }
 
 /// A page from elsewhere can make a browser ask any name that leads to this machine, and read the answer; but it
