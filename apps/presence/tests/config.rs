@@ -56,6 +56,8 @@ fn each_value_is_shown_with_where_it_is_from_and_no_secret_is() {
         "offline_after = \"10m\"  # presence.toml:19",
         "unavailable_after = \"30s\"  # default",
         "deadline = \"10s\"  # default",
+        "[runtime]",
+        "# workers is not set  # default",
     ] {
         assert!(shown.out.lines().any(|shown| shown == line), "{line:?} is not in {}", shown.out);
     }

@@ -50,7 +50,7 @@ fn table(
     for name in &keys {
         let of = shape.property_named(name).or_else(|| shape.property(name)).unwrap_or(shape);
         match values.get(*name) {
-            Some(value) if is_table(value) || is_tables(value) => {}
+            Some(value) if is_table(value, of) || is_tables(value) => {}
             Some(value) => leaf(out, name, of, value, node),
             None => comment(out, name, node),
         }
@@ -60,7 +60,7 @@ fn table(
         let below = node.and_then(|node| child(node, name)).or(node.filter(|node| node.table().is_none()));
         let path = join(path, name);
         match values.get(*name) {
-            Some(Value::Table(values)) if !values.is_empty() => {
+            Some(value @ Value::Table(values)) if is_table(value, of) => {
                 header(out, &format!("[{path}]"), "");
                 table(out, &path, of, values, below, &|_| false);
             }
@@ -79,8 +79,9 @@ fn table(
     }
 }
 
-fn is_table(value: &Value) -> bool {
-    value.as_table().is_some_and(|table| !table.is_empty())
+/// Also one of keys that are not set.
+fn is_table(value: &Value, shape: Shape<'_>) -> bool {
+    value.as_table().is_some_and(|table| !table.is_empty() || !shape.names().is_empty())
 }
 
 fn is_tables(value: &Value) -> bool {
