@@ -90,6 +90,8 @@ fn is_there(_: &File, _: &Path) -> io::Result<bool> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
     use super::*;
 
     #[test]
@@ -113,6 +115,29 @@ mod tests {
         let mut file = PidFile::lock(&path).unwrap();
         file.write().unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), format!("{}\n", std::process::id()));
+    }
+
+    #[test]
+    fn however_they_come_and_go_there_is_one_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("server.pid");
+        let (holders, turns) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        std::thread::scope(|threads| {
+            for _ in 0..4 {
+                #[expect(clippy::disallowed_methods, reason = "stands for another process")]
+                threads.spawn(|| {
+                    while turns.load(SeqCst) < 100 {
+                        if let Ok(file) = PidFile::lock(&path) {
+                            assert_eq!(holders.fetch_add(1, SeqCst), 0, "two hold it");
+                            (0..5).for_each(|_| std::thread::yield_now());
+                            turns.fetch_add(1, SeqCst);
+                            holders.fetch_sub(1, SeqCst);
+                            drop(file);
+                        }
+                    }
+                });
+            }
+        });
     }
 
     #[test]
