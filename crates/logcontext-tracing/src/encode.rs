@@ -21,10 +21,10 @@ impl Format for TextFormat {}
 /// Sealed: how a format does it may change.
 pub trait Encode: Send + Sync + 'static {
     /// Puts the event's line at the end of `line`, which is empty.
-    fn encode(&self, event: &Event<'_>, context: &LogContext, line: &mut String);
+    fn encode(&self, event: &Event<'_>, context: &LogContext, line: &mut Vec<u8>);
 
     /// The same for a line of the writer's own.
-    fn encode_note(&self, head: Head<'_>, message: &str, context: &LogContext, line: &mut String);
+    fn encode_note(&self, head: Head<'_>, message: &str, context: &LogContext, line: &mut Vec<u8>);
 }
 
 macro_rules! format_event {
@@ -42,7 +42,8 @@ macro_rules! format_event {
             ) -> fmt::Result {
                 line::with_buffer(|line| {
                     self.encode(event, &current_context(), line);
-                    writer.write_str(line)
+                    // It is text: nothing is lost, nor copied.
+                    writer.write_str(&String::from_utf8_lossy(line))
                 })
             }
         }

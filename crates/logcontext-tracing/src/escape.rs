@@ -56,7 +56,7 @@ const SPACES: u64 = ONES * b' ' as u64;
 /// Marks the bytes that are beyond `~`, before space, a quote or a backslash by their high bits: the first of them,
 /// and perhaps others after it that are not. Zero if there is none.
 #[inline]
-const fn specials(word: u64) -> u64 {
+pub(crate) const fn specials(word: u64) -> u64 {
     const HIGH: u64 = ONES << 7;
     /// The high bit of the first byte that is below `n`, and perhaps of some after it.
     const fn below(word: u64, n: u8) -> u64 {
@@ -139,9 +139,9 @@ mod tests {
     use super::*;
 
     fn escaped(text: &str, style: Style) -> String {
-        let mut out = String::new();
+        let mut out = Vec::new();
         Line::new(&mut out, 1_000).escaped(text, style);
-        out
+        String::from_utf8(out).unwrap()
     }
 
     #[test]
@@ -186,21 +186,19 @@ mod tests {
     #[test]
     fn an_escape_is_written_whole_or_not_at_all() {
         for limit in 0..8 {
-            let mut out = String::new();
+            let mut out = Vec::new();
             let mut line = Line::new(&mut out, limit);
             line.escaped("a\x01b", Style::Json);
             let truncated = line.is_truncated();
             assert_eq!(truncated, limit < 8);
-            assert_eq!(
-                out,
-                if limit == 0 {
-                    ""
-                } else if limit < 7 {
-                    "a"
-                } else {
-                    "a\\u0001"
-                }
-            );
+            let expected: &[u8] = if limit == 0 {
+                b""
+            } else if limit < 7 {
+                b"a"
+            } else {
+                b"a\\u0001"
+            };
+            assert_eq!(out, expected);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use logcontext::{LogContext, Request};
+use logcontext::LogContext;
 use tracing::Event;
 use tracing::field::{Field, Visit};
 
@@ -10,7 +10,7 @@ use crate::encode::Encode;
 use crate::escape::Style;
 use crate::event::{self, Head};
 use crate::line::{self, Line};
-use crate::names;
+use crate::names::{Name, Names};
 use crate::seconds;
 use crate::time;
 
@@ -80,17 +80,17 @@ impl JsonFormat {
 }
 
 impl Encode for JsonFormat {
-    fn encode(&self, event: &Event<'_>, context: &LogContext, line: &mut String) {
+    fn encode(&self, event: &Event<'_>, context: &LogContext, line: &mut Vec<u8>) {
         event::with_head(event, self.locations, |head, is_log| {
-            let mut record = Record::begin(line, self.limit, head, context);
-            record.simple = names::simple(event.metadata(), is_reserved);
+            let names = Names::of(event.metadata(), is_reserved);
+            let mut record = Record::begin(line, self.limit, head, (!is_log).then_some(&names), context);
             event::visit(event, is_log, &mut record);
             record.end();
         });
     }
 
-    fn encode_note(&self, head: Head<'_>, message: &str, context: &LogContext, line: &mut String) {
-        let mut record = Record::begin(line, self.limit, head, context);
+    fn encode_note(&self, head: Head<'_>, message: &str, context: &LogContext, line: &mut Vec<u8>) {
+        let mut record = Record::begin(line, self.limit, head, None, context);
         record.message(|line| line.escaped(message, Style::Json));
         record.end();
     }
@@ -126,45 +126,59 @@ fn is_reserved(name: &str) -> bool {
 struct Record<'a> {
     line: Line<'a>,
     context: &'a LogContext,
+    /// Its label, once it is told.
+    label: Option<&'a str>,
     context_told: bool,
     message_told: bool,
     /// The fields say it all.
     is_access: bool,
-    /// Fields whose names need no second look: see [`names`].
-    simple: u64,
+    /// What there is to know of the fields' names.
+    names: Option<&'a Names>,
     seen: Seen,
     /// What goes under `fields`: rare, and allocates nothing until then.
-    aside: String,
+    aside: Vec<u8>,
 }
 
 impl<'a> Record<'a> {
-    fn begin(text: &'a mut String, limit: usize, head: Head<'_>, context: &'a LogContext) -> Self {
-        text.push_str("{\"timestamp\":\"");
+    fn begin(
+        text: &'a mut Vec<u8>,
+        limit: usize,
+        head: Head<'_>,
+        names: Option<&'a Names>,
+        context: &'a LogContext,
+    ) -> Self {
+        text.extend_from_slice(b"{\"timestamp\":\"");
         time::push_now(text);
-        text.push_str("\",\"level\":\"");
-        text.push_str(head.level.as_str());
-        text.push_str("\",\"target\":\"");
+        let is_access = head.target == event::ACCESS;
         let mut line = Line::new(text, limit);
-        line.part(|line| {
-            line.escaped(head.target, Style::Json);
-            line.raw("\"");
-            if let Some(file) = head.file {
-                string(line, ",\"file\":\"", file);
+        match names.map_or("", Names::head) {
+            "" => {
+                line.raw("\",\"level\":\"");
+                line.raw(head.level.as_str());
+                line.raw("\",\"target\":\"");
+                line.part(|line| {
+                    line.escaped(head.target, Style::Json);
+                    line.raw("\"");
+                    tell_location(line, head);
+                });
             }
-            if let Some(number) = head.line {
-                line.raw(",\"line\":");
-                line.raw(itoa::Buffer::new().format(number));
+            known => {
+                line.raw(known);
+                if head.file.is_some() || head.line.is_some() {
+                    line.part(|line| tell_location(line, head));
+                }
             }
-        });
+        }
         Self {
             line,
             context,
+            label: None,
             context_told: false,
             message_told: false,
-            is_access: head.target == event::ACCESS,
-            simple: 0,
+            is_access,
+            names,
             seen: Seen::default(),
-            aside: String::new(),
+            aside: Vec::new(),
         }
     }
 
@@ -185,49 +199,87 @@ impl<'a> Record<'a> {
 
     #[inline]
     fn tell_context(&mut self) {
-        if std::mem::replace(&mut self.context_told, true) {
-            return;
+        if !std::mem::replace(&mut self.context_told, true) {
+            self.tell_context_now();
         }
+    }
+
+    fn tell_context_now(&mut self) {
         let context = self.context;
+        let label = &mut self.label;
         self.line.part(|line| {
-            string(line, ",\"context\":\"", context.name());
-            if context.is_sentinel() {
-                return;
+            line.raw(",\"context\":\"");
+            line.escaped(context.name(), Style::Json);
+            if !context.is_sentinel() {
+                *label = context.label();
+                macro_rules! tell {
+                    ($($name:literal: $value:expr),* $(,)?) => {$(
+                        if let Some(value) = $value {
+                            // With the quote that ends the value before.
+                            line.raw(concat!("\",\"", $name, "\":\""));
+                            line.escaped(value, Style::Json);
+                        }
+                    )*};
+                }
+                tell!("label": *label);
+                if let Some(request) = context.request() {
+                    tell!(
+                        "request_id": context.request_id(),
+                        "trace_id": request.trace(),
+                        "method": Some(request.method()),
+                        "path": Some(request.path()),
+                        "client_address": request.client_address(),
+                        "user": request.user(),
+                        "user_agent": request.agent(),
+                        "protocol": request.protocol_version(),
+                    );
+                }
+                tell!("started_by": context.started_by());
             }
-            if let Some(label) = context.label() {
-                string(line, ",\"label\":\"", label);
-            }
-            if let Some(request) = context.request() {
-                tell_request(line, request, context.request_id());
-            }
-            if let Some(starter) = context.started_by() {
-                string(line, ",\"started_by\":\"", starter);
-            }
+            line.raw("\"");
         });
     }
 
-    /// A field that says what the context says anyway.
+    /// What is known of the field's name; nothing for records whose fields are not those of their place.
     #[inline]
-    fn is_the_contexts(&self, name: &str, value: &str) -> bool {
-        match name {
-            "label" => self.context.label() == Some(value),
-            "started_by" => self.context.started_by() == Some(value),
-            _ => false,
-        }
+    fn name(&self, field: &Field) -> &'a Name {
+        self.names.map_or(&Name::Special, |names| names.get(field.index()))
     }
 
     /// One of the event's own fields.
     #[inline]
     fn field(&mut self, field: &Field, put: impl FnOnce(&mut Line<'_>)) {
-        if self.simple.checked_shr(field.index() as u32).is_none_or(|bits| bits & 1 == 0) {
+        let Name::Plain(key) = self.name(field) else {
             return self.special_field(event::name(field), put);
-        }
+        };
         self.tell_context();
         if self.line.has_room() {
-            self.line.raw(",\"");
-            self.line.raw(field.name());
-            self.line.raw("\":");
+            key.put(self.line.bytes());
             put(&mut self.line);
+        }
+    }
+
+    /// A field that says what the context says anyway.
+    fn is_the_contexts(&self, name: &str, value: &str) -> bool {
+        match name {
+            "label" => {
+                let label = if self.context_told { self.label } else { self.context.label() };
+                label == Some(value)
+            }
+            "started_by" => self.context.started_by() == Some(value),
+            _ => false,
+        }
+    }
+
+    /// A text whose name has to be looked at.
+    fn special_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "message" {
+            self.message(|line| line.escaped(value, Style::Json));
+        } else if self.is_the_contexts(field.name(), value) {
+            // Told for formats that know no contexts.
+            self.tell_context();
+        } else {
+            self.special_field(event::name(field), |line| string(line, "\"", value));
         }
     }
 
@@ -270,7 +322,7 @@ impl<'a> Record<'a> {
         if !self.aside.is_empty() {
             // The comma before the first one is not needed, and room it has: see `set_aside`.
             self.line.raw(",\"fields\":{");
-            self.line.raw(&self.aside[1..]);
+            self.line.bytes().extend_from_slice(&self.aside[1..]);
             self.line.raw("}");
         }
         self.line.raw(if self.line.is_truncated() { ",\"truncated\":true}\n" } else { "}\n" });
@@ -279,18 +331,22 @@ impl<'a> Record<'a> {
 
 impl Visit for Record<'_> {
     fn record_str(&mut self, field: &Field, value: &str) {
-        if field.name() == "message" {
-            self.message(|line| line.escaped(value, Style::Json));
-        } else if self.is_the_contexts(field.name(), value) {
-            // Told for formats that know no contexts.
-            self.tell_context();
-        } else {
-            self.field(field, |line| string(line, "\"", value));
+        match self.name(field) {
+            Name::Plain(key) => {
+                self.tell_context();
+                if self.line.has_room() {
+                    key.put_with_quote(self.line.bytes());
+                    self.line.escaped(value, Style::Json);
+                    self.line.raw("\"");
+                }
+            }
+            Name::Message => self.message(|line| line.escaped(value, Style::Json)),
+            Name::Special => self.special_str(field, value),
         }
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        if field.name() == "message" {
+        if matches!(self.name(field), Name::Message) || field.name() == "message" {
             self.message(|line| line.formatted(format_args!("{value:?}"), Style::Json));
         } else {
             self.field(field, |line| {
@@ -302,11 +358,11 @@ impl Visit for Record<'_> {
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.field(field, |line| line.raw(itoa::Buffer::new().format(value)));
+        self.field(field, |line| line.raw_short(itoa::Buffer::new().format(value)));
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.field(field, |line| line.raw(itoa::Buffer::new().format(value)));
+        self.field(field, |line| line.raw_short(itoa::Buffer::new().format(value)));
     }
 
     fn record_i128(&mut self, field: &Field, value: i128) {
@@ -325,7 +381,7 @@ impl Visit for Record<'_> {
 
     fn record_f64(&mut self, field: &Field, value: f64) {
         self.field(field, |line| {
-            if seconds::put(value, |text| line.raw(text)) {
+            if seconds::put(value, line.bytes()) {
                 return;
             }
             if value.is_finite() {
@@ -350,22 +406,14 @@ impl Visit for Record<'_> {
     }
 }
 
-#[inline]
-fn tell_request(line: &mut Line<'_>, request: &Request, id: Option<&str>) {
-    let fields = [
-        (",\"request_id\":\"", id),
-        (",\"trace_id\":\"", request.trace()),
-        (",\"method\":\"", Some(request.method())),
-        (",\"path\":\"", Some(request.path())),
-        (",\"client_address\":\"", request.client_address()),
-        (",\"user\":\"", request.user()),
-        (",\"user_agent\":\"", request.agent()),
-        (",\"protocol\":\"", request.protocol_version()),
-    ];
-    for (opening, value) in fields {
-        if let Some(value) = value {
-            string(line, opening, value);
-        }
+#[cold]
+fn tell_location(line: &mut Line<'_>, head: Head<'_>) {
+    if let Some(file) = head.file {
+        string(line, ",\"file\":\"", file);
+    }
+    if let Some(number) = head.line {
+        line.raw(",\"line\":");
+        line.raw(itoa::Buffer::new().format(number));
     }
 }
 
@@ -386,9 +434,9 @@ fn key(line: &mut Line<'_>, name: &str) {
 
 /// A message that is a number, or anything but a text, is told as a text.
 fn put_as_string(line: &mut Line<'_>, put: impl FnOnce(&mut Line<'_>)) {
-    let mut text = String::new();
+    let mut text = Vec::new();
     put(&mut Line::new(&mut text, line::LIMIT));
-    line.escaped(text.trim_matches('"'), Style::Json);
+    line.escaped(String::from_utf8_lossy(&text).trim_matches('"'), Style::Json);
 }
 
 /// The names that a record has had, of those that need a look: few.

@@ -72,7 +72,7 @@ where
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         line::with_buffer(|line| {
             self.format.encode(event, &current_context(), line);
-            let _ = self.writer.make_writer_for(event.metadata()).write_all(line.as_bytes());
+            let _ = self.writer.make_writer_for(event.metadata()).write_all(line);
         });
     }
 }

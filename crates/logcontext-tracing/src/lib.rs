@@ -34,6 +34,7 @@ mod layer;
 mod line;
 mod names;
 mod seconds;
+mod short;
 mod spans;
 mod text;
 mod time;

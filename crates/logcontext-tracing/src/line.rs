@@ -1,9 +1,10 @@
-//! The line that a record becomes: a string that holds no more than its limit, whatever is put into it.
+//! The line that a record becomes: bytes, always UTF-8, and no more than its limit, whatever is put into it.
 
 use std::cell::Cell;
 use std::fmt;
 
 use crate::escape::{self, Style};
+use crate::short;
 
 /// Longest line, unless told otherwise.
 pub(crate) const LIMIT: usize = 256 * 1024;
@@ -12,12 +13,12 @@ pub(crate) const LIMIT: usize = 256 * 1024;
 const KEEP: usize = 64 * 1024;
 
 thread_local! {
-    static BUFFER: Cell<String> = const { Cell::new(String::new()) };
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 /// Lends the thread's buffer, empty. A record that is written while another one is (a `Debug` that logs) has
 /// one of its own.
-pub(crate) fn with_buffer<R>(f: impl FnOnce(&mut String) -> R) -> R {
+pub(crate) fn with_buffer<R>(f: impl FnOnce(&mut Vec<u8>) -> R) -> R {
     let mut buffer = BUFFER.try_with(Cell::take).unwrap_or_default();
     buffer.clear();
     let result = f(&mut buffer);
@@ -30,7 +31,8 @@ pub(crate) fn with_buffer<R>(f: impl FnOnce(&mut String) -> R) -> R {
 /// A line in the making. What is from outside is escaped and cut at the limit; the format's own few bytes are
 /// not, so that what was opened is always closed.
 pub(crate) struct Line<'a> {
-    text: &'a mut String,
+    text: &'a mut Vec<u8>,
+    /// 0 once it is full.
     limit: usize,
     /// Something has been cut that belongs to this part of the line: nothing more goes into it.
     full: bool,
@@ -40,7 +42,7 @@ pub(crate) struct Line<'a> {
 
 impl<'a> Line<'a> {
     /// Goes on with `text`, until it is `limit` long.
-    pub(crate) fn new(text: &'a mut String, limit: usize) -> Self {
+    pub(crate) fn new(text: &'a mut Vec<u8>, limit: usize) -> Self {
         Self { text, limit, full: false, truncated: false }
     }
 
@@ -58,15 +60,29 @@ impl<'a> Line<'a> {
     /// The format's own: quotes, commas, keys.
     #[inline]
     pub(crate) fn raw(&mut self, text: &str) {
-        self.text.push_str(text);
+        self.text.extend_from_slice(text.as_bytes());
+    }
+
+    /// The same, for what is short and of a length that only the running program knows.
+    #[inline]
+    pub(crate) fn raw_short(&mut self, text: &str) {
+        short::push(self.text, text.as_bytes());
+    }
+
+    /// The line so far, for what puts bytes of its own.
+    #[inline]
+    pub(crate) fn bytes(&mut self) -> &mut Vec<u8> {
+        self.text
     }
 
     /// Anything else.
     #[inline]
     pub(crate) fn escaped(&mut self, text: &str, style: Style) {
-        if text.len() <= self.room() && escape::is_plain(text) {
-            self.text.push_str(text);
-        } else {
+        let start = self.text.len();
+        if text.len() > self.room() {
+            escape::escape(self, text, style);
+        } else if !short::push_plain(self.text, text.as_bytes()) {
+            self.text.truncate(start);
             escape::escape(self, text, style);
         }
     }
@@ -81,7 +97,7 @@ impl<'a> Line<'a> {
     pub(crate) fn fits(&mut self, text: &str) -> bool {
         let fits = text.len() <= self.room();
         if fits {
-            self.text.push_str(text);
+            self.text.extend_from_slice(text.as_bytes());
         } else {
             self.cut_here();
         }
@@ -90,7 +106,7 @@ impl<'a> Line<'a> {
 
     /// From now on there is no room.
     pub(crate) fn cut_here(&mut self) {
-        (self.full, self.truncated) = (true, true);
+        (self.limit, self.full, self.truncated) = (0, true, true);
     }
 
     /// Is there room for another field? If not, it is one that is missing.
@@ -109,19 +125,19 @@ impl<'a> Line<'a> {
 
     #[inline]
     pub(crate) fn room(&self) -> usize {
-        if self.full { 0 } else { self.limit.saturating_sub(self.text.len()) }
+        self.limit.saturating_sub(self.text.len())
     }
 
     pub(crate) fn len(&self) -> usize {
         self.text.len()
     }
 
-    pub(crate) fn cut(&mut self, from: usize) -> String {
+    pub(crate) fn cut(&mut self, from: usize) -> Vec<u8> {
         self.text.split_off(from)
     }
 
-    pub(crate) fn insert(&mut self, at: usize, text: &str) {
-        self.text.insert_str(at, text);
+    pub(crate) fn insert(&mut self, at: usize, text: Vec<u8>) {
+        self.text.splice(at..at, text);
     }
 }
 
@@ -160,25 +176,25 @@ mod tests {
     #[test]
     fn a_record_within_a_record_has_a_buffer_of_its_own() {
         with_buffer(|outer| {
-            outer.push_str("outer");
+            outer.extend_from_slice(b"outer");
             with_buffer(|inner| {
-                assert_eq!(inner, "");
-                inner.push_str("inner");
+                assert_eq!(inner, b"");
+                inner.extend_from_slice(b"inner");
             });
-            assert_eq!(outer, "outer");
+            assert_eq!(outer, b"outer");
         });
-        with_buffer(|next| assert_eq!(next, ""));
+        with_buffer(|next| assert_eq!(next, b""));
     }
 
     #[test]
     fn a_line_is_cut_between_characters() {
-        let mut text = String::new();
+        let mut text = Vec::new();
         let mut line = Line::new(&mut text, 4);
         line.escaped("aéé", Style::Json);
         assert!(line.is_truncated());
         line.escaped("b", Style::Json);
         line.part(|line| line.escaped("c", Style::Json));
         assert!(!line.has_room());
-        assert_eq!(text, "aéc");
+        assert_eq!(text, "aéc".as_bytes());
     }
 }

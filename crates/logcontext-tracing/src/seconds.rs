@@ -8,29 +8,45 @@ const NANOS: f64 = 1e9;
 /// and any number of up to fifteen is the only double that is nearest to it: if they mean this number, they are the
 /// shortest, once the zeros at the end are left out.
 #[inline]
-pub(crate) fn put(value: f64, mut put: impl FnMut(&str)) -> bool {
-    const WHOLE: [&str; 10] = ["0.", "1.", "2.", "3.", "4.", "5.", "6.", "7.", "8.", "9."];
-
+pub(crate) fn put(value: f64, out: &mut Vec<u8>) -> bool {
     if value.to_bits() == 0 {
-        put("0.0");
+        out.extend_from_slice(b"0.0");
         return true;
     }
     // Both are false of NaN.
     if !(value > 0.0 && value < 10.0) {
         return false;
     }
-    let nanos = (value * NANOS).round_ties_even();
-    if nanos / NANOS != value {
+    // Rounded, in a way that every processor has an instruction for.
+    let nanos = (value * NANOS + 0.5) as u64;
+    if nanos as f64 / NANOS != value {
         return false;
     }
-    let nanos = nanos as u64;
-    // With a one before them, which keeps the zeros that they begin with.
-    let mut digits = itoa::Buffer::new();
-    let digits = &digits.format(1_000_000_000 + nanos % 1_000_000_000)[1..];
-    let last = digits.bytes().rposition(|digit| digit != b'0').unwrap_or(0);
-    put(WHOLE[(nanos / 1_000_000_000) as usize]);
-    put(&digits[..=last]);
+    put_nanos(nanos, out);
     true
+}
+
+fn put_nanos(nanos: u64, out: &mut Vec<u8>) {
+    /// Goes in two moves; what is too much is cut off again.
+    const ROOM: usize = 16;
+    let (whole, mut rest) = ((nanos / 1_000_000_000) as u8, (nanos % 1_000_000_000) as u32);
+    let mut text = [b'0'; ROOM];
+    (text[0], text[1]) = (b'0' + whole % 10, b'.');
+    text[10] = b'0' + (rest % 10) as u8;
+    rest /= 10;
+    for at in [8, 6, 4, 2] {
+        let two = (rest % 100) as u8;
+        rest /= 100;
+        (text[at], text[at + 1]) = (b'0' + two / 10, b'0' + two % 10);
+    }
+    // One digit stays.
+    let mut length = 11;
+    while length > 3 && text[length - 1] == b'0' {
+        length -= 1;
+    }
+    let end = out.len() + length;
+    out.extend_from_slice(&text);
+    out.truncate(end);
 }
 
 #[cfg(test)]
@@ -38,8 +54,8 @@ mod tests {
     use super::*;
 
     fn text(value: f64) -> Option<String> {
-        let mut text = String::new();
-        put(value, |part| text.push_str(part)).then_some(text)
+        let mut text = Vec::new();
+        put(value, &mut text).then(|| String::from_utf8(text).unwrap())
     }
 
     #[test]

@@ -69,7 +69,7 @@ impl TextFormat {
 }
 
 impl Encode for TextFormat {
-    fn encode(&self, event: &Event<'_>, context: &LogContext, line: &mut String) {
+    fn encode(&self, event: &Event<'_>, context: &LogContext, line: &mut Vec<u8>) {
         event::with_head(event, self.locations, |head, is_log| {
             let mut record = Record::begin(line, self.limit, head, context);
             event::visit(event, is_log, &mut record);
@@ -77,7 +77,7 @@ impl Encode for TextFormat {
         });
     }
 
-    fn encode_note(&self, head: Head<'_>, message: &str, context: &LogContext, line: &mut String) {
+    fn encode_note(&self, head: Head<'_>, message: &str, context: &LogContext, line: &mut Vec<u8>) {
         let mut record = Record::begin(line, self.limit, head, context);
         record.message(|line| line.escaped(message, Style::Bare));
         record.end(head);
@@ -94,11 +94,11 @@ struct Record<'a> {
 }
 
 impl<'a> Record<'a> {
-    fn begin(text: &'a mut String, limit: usize, head: Head<'_>, context: &LogContext) -> Self {
+    fn begin(text: &'a mut Vec<u8>, limit: usize, head: Head<'_>, context: &LogContext) -> Self {
         time::push_now(text);
-        text.push(' ');
-        text.push_str(head.level.as_str());
-        text.push(' ');
+        text.push(b' ');
+        text.extend_from_slice(head.level.as_str().as_bytes());
+        text.push(b' ');
         let mut line = Line::new(text, limit);
         line.part(|line| {
             word(line, context.name());
@@ -125,7 +125,7 @@ impl<'a> Record<'a> {
         // It comes before the fields, also where an event has it after them.
         if start > self.message_at {
             let message = self.line.cut(start);
-            self.line.insert(self.message_at, &message);
+            self.line.insert(self.message_at, message);
         }
     }
 

@@ -53,7 +53,7 @@ impl Shared {
         }
         let lost = if batch.records == 0 { 0 } else { self.count(batch.records, sink.write(&batch.bytes)) };
         // Told of where they are missing, as soon as lines arrive again.
-        let told = batch.lost == 0 || (lost == 0 && sink.write(self.note(batch.lost).as_bytes()).is_ok());
+        let told = batch.lost == 0 || (lost == 0 && sink.write(&self.note(batch.lost)).is_ok());
         drop(sink);
         self.queue.settle(batch.records, lost, if told { 0 } else { batch.lost });
         batch.bytes
@@ -72,10 +72,10 @@ impl Shared {
         lost
     }
 
-    fn note(&self, lost: u64) -> String {
+    fn note(&self, lost: u64) -> Vec<u8> {
         let head = Head { level: Level::WARN, target: "logcontext_tracing::writer", file: None, line: None };
         let message = format!("{lost} log record{} dropped", if lost == 1 { "" } else { "s" });
-        let mut line = String::new();
+        let mut line = Vec::new();
         self.notes.encode_note(head, &message, &current_context(), &mut line);
         line
     }
