@@ -204,6 +204,7 @@ impl<'a> Record<'a> {
         }
     }
 
+    #[inline(never)]
     fn tell_context_now(&mut self) {
         let context = self.context;
         let label = &mut self.label;
@@ -272,6 +273,8 @@ impl<'a> Record<'a> {
     }
 
     /// A text whose name has to be looked at.
+    #[cold]
+    #[inline(never)]
     fn special_str(&mut self, field: &Field, value: &str) {
         if field.name() == "message" {
             self.message(|line| line.escaped(value, Style::Json));
@@ -284,6 +287,8 @@ impl<'a> Record<'a> {
     }
 
     /// One that is the message, or whose name has to be looked at.
+    #[cold]
+    #[inline(never)]
     fn special_field(&mut self, name: &'static str, put: impl FnOnce(&mut Line<'_>)) {
         if name == "message" {
             // Not a text, or it would have come by another way.
@@ -362,7 +367,7 @@ impl Visit for Record<'_> {
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.field(field, |line| line.raw_short(itoa::Buffer::new().format(value)));
+        self.field(field, |line| number(line, value));
     }
 
     fn record_i128(&mut self, field: &Field, value: i128) {
@@ -381,19 +386,14 @@ impl Visit for Record<'_> {
 
     fn record_f64(&mut self, field: &Field, value: f64) {
         self.field(field, |line| {
-            if seconds::put(value, line.bytes()) {
-                return;
-            }
-            if value.is_finite() {
-                line.raw(zmij::Buffer::new().format_finite(value));
-            } else {
-                string(line, "\"", zmij::Buffer::new().format(value));
+            if !seconds::put(value, line.bytes()) {
+                put_float(line, value);
             }
         });
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.field(field, |line| line.raw(if value { "true" } else { "false" }));
+        self.field(field, |line| if value { line.raw("true") } else { line.raw("false") });
     }
 
     fn record_bytes(&mut self, field: &Field, value: &[u8]) {
@@ -403,6 +403,25 @@ impl Visit for Record<'_> {
     fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
         let text = event::chain(value);
         self.record_str(field, &text);
+    }
+}
+
+#[inline]
+fn number(line: &mut Line<'_>, value: u64) {
+    // Most counts are zero, or nearly.
+    if value < 10 {
+        line.bytes().push(b'0' + value as u8);
+    } else {
+        line.raw_short(itoa::Buffer::new().format(value));
+    }
+}
+
+#[cold]
+fn put_float(line: &mut Line<'_>, value: f64) {
+    if value.is_finite() {
+        line.raw(zmij::Buffer::new().format_finite(value));
+    } else {
+        string(line, "\"", zmij::Buffer::new().format(value));
     }
 }
 

@@ -14,43 +14,66 @@ pub(crate) fn push(out: &mut Vec<u8>, bytes: &[u8]) {
 /// backslash. If not, they are to be taken back.
 #[inline]
 pub(crate) fn push_plain(out: &mut Vec<u8>, bytes: &[u8]) -> bool {
-    put::<true>(out, bytes) == 0
+    !put::<true>(out, bytes)
 }
 
-/// Answers with zero if no byte is special, or if nobody wants to know.
+/// Whether any byte was special, if somebody wants to know.
 #[inline]
-fn put<const LOOK: bool>(out: &mut Vec<u8>, bytes: &[u8]) -> u64 {
-    let look = |bytes: &[u8; 8]| if LOOK { specials(u64::from_le_bytes(*bytes)) } else { 0 };
-    let mut seen = 0;
-    if let Some(last) = bytes.last_chunk::<8>() {
-        let end = out.len() + bytes.len();
-        let (steps, rest) = bytes.as_chunks::<16>();
-        for step in steps {
-            let (eights, _) = step.as_chunks::<8>();
-            seen |= eights.iter().fold(0, |seen, eight| seen | look(eight));
+fn put<const LOOK: bool>(out: &mut Vec<u8>, bytes: &[u8]) -> bool {
+    let end = out.len() + bytes.len();
+    if let Some(last) = bytes.last_chunk::<16>() {
+        let mut seen = [0; 16];
+        for step in bytes.as_chunks::<16>().0 {
+            if LOOK {
+                look(&mut seen, step);
+            }
             out.extend_from_slice(step);
         }
-        if let Some(eight) = rest.first_chunk::<8>() {
-            seen |= look(eight);
-            out.extend_from_slice(eight);
+        if LOOK {
+            look(&mut seen, last);
         }
+        out.truncate(end - 16);
+        out.extend_from_slice(last);
+        return seen != [0; 16];
+    }
+    let mut seen = 0;
+    if let (Some(first), Some(last)) = (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
+        if LOOK {
+            seen = specials(u64::from_le_bytes(*first)) | specials(u64::from_le_bytes(*last));
+        }
+        out.extend_from_slice(first);
         out.truncate(end - 8);
         out.extend_from_slice(last);
-        return seen | look(last);
+        return seen != 0;
     }
     let mut word = [b' '; 8];
     if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
         word[..4].copy_from_slice(first);
         word[bytes.len() - 4..][..4].copy_from_slice(last);
     } else {
-        for (to, from) in word.iter_mut().zip(bytes) {
-            *to = *from;
+        // One by one: what copies any number of them is a call.
+        match *bytes {
+            [a] => word[0] = a,
+            [a, b] => [word[0], word[1]] = [a, b],
+            [a, b, c] => [word[0], word[1], word[2]] = [a, b, c],
+            _ => {}
         }
     }
-    let end = out.len() + bytes.len();
+    if LOOK {
+        seen = specials(u64::from_le_bytes(word));
+    }
     out.extend_from_slice(&word);
     out.truncate(end);
-    look(&word)
+    seen != 0
+}
+
+/// Marks the places where a byte is special. Of a loop like this one compilers make a few instructions.
+#[inline]
+fn look(seen: &mut [u8; 16], bytes: &[u8; 16]) {
+    for (seen, &byte) in seen.iter_mut().zip(bytes) {
+        let unprintable = byte.wrapping_sub(b' ') > b'~' - b' ';
+        *seen |= u8::from(unprintable | (byte == b'"') | (byte == b'\\'));
+    }
 }
 
 #[cfg(test)]
