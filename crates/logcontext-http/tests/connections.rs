@@ -4,6 +4,8 @@
 
 mod support;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use axum::extract::Request;
@@ -176,4 +178,38 @@ fn who_finds_no_place_waits_until_somebody_leaves() {
         assert!(second.rest().await.ends_with("ok"));
         server.stop().await;
     });
+}
+
+/// Counts how often it is put around something.
+#[derive(Clone)]
+struct Counted(Arc<AtomicUsize>);
+
+impl<S> tower::Layer<S> for Counted {
+    type Service = S;
+
+    fn layer(&self, inner: S) -> S {
+        self.0.fetch_add(1, Relaxed);
+        inner
+    }
+}
+
+#[test]
+fn a_router_is_put_together_once_and_not_with_each_request() {
+    let test = testing::start();
+    for runtime in runtimes(&test) {
+        runtime.block_on(async {
+            let layered = Arc::new(AtomicUsize::new(0));
+            let server = Server::start(&test, app().layer(Counted(Arc::clone(&layered)))).await;
+            let mut counts = Vec::new();
+            for _ in 0..2 {
+                let mut client = server.connect().await;
+                for _ in 0..2 {
+                    client.send("GET /", "").await;
+                    client.until("ok").await;
+                    counts.push(layered.load(Relaxed));
+                }
+            }
+            assert!(counts[0] > 0 && counts.iter().all(|count| *count == counts[0]), "{counts:?}");
+        });
+    }
 }

@@ -412,8 +412,13 @@ fn number(line: &mut Line<'_>, value: u64) {
     if value < 10 {
         line.bytes().push(b'0' + value as u8);
     } else {
-        line.raw_short(itoa::Buffer::new().format(value));
+        large_number(line, value);
     }
+}
+
+#[inline(never)]
+fn large_number(line: &mut Line<'_>, value: u64) {
+    line.raw_short(itoa::Buffer::new().format(value));
 }
 
 #[cold]

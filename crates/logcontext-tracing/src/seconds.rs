@@ -18,27 +18,26 @@ pub(crate) fn put(value: f64, out: &mut Vec<u8>) -> bool {
         return false;
     }
     // Rounded, in a way that every processor has an instruction for.
-    let nanos = (value * NANOS + 0.5) as u64;
+    let nanos = (value * NANOS + 0.5) as i64;
     if nanos as f64 / NANOS != value {
         return false;
     }
-    put_nanos(nanos, out);
+    put_nanos(nanos.cast_unsigned(), out);
     true
 }
 
 fn put_nanos(nanos: u64, out: &mut Vec<u8>) {
-    /// Goes in two moves; what is too much is cut off again.
+    /// Goes in one move; what is too much is cut off again.
     const ROOM: usize = 16;
-    let (whole, mut rest) = ((nanos / 1_000_000_000) as u8, (nanos % 1_000_000_000) as u32);
+    let (whole, rest) = ((nanos / 1_000_000_000) as usize, (nanos % 1_000_000_000) as usize);
+    let (high, low) = (rest / 100_000, rest % 100_000);
     let mut text = [b'0'; ROOM];
-    (text[0], text[1]) = (b'0' + whole % 10, b'.');
-    text[10] = b'0' + (rest % 10) as u8;
-    rest /= 10;
-    for at in [8, 6, 4, 2] {
-        let two = (rest % 100) as u8;
-        rest /= 100;
-        (text[at], text[at + 1]) = (b'0' + two / 10, b'0' + two % 10);
-    }
+    text[..2].copy_from_slice(&[PAIRS[whole % 100][1], b'.']);
+    text[2..4].copy_from_slice(&PAIRS[high / 100 % 100]);
+    text[4..6].copy_from_slice(&PAIRS[high % 100]);
+    text[6..8].copy_from_slice(&PAIRS[low / 1_000]);
+    text[8..10].copy_from_slice(&PAIRS[low / 10 % 100]);
+    text[10] = PAIRS[low % 10][1];
     // One digit stays.
     let mut length = 11;
     while length > 3 && text[length - 1] == b'0' {
@@ -48,6 +47,17 @@ fn put_nanos(nanos: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(&text);
     out.truncate(end);
 }
+
+/// `00` to `99`.
+const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[0; 2]; 100];
+    let mut i = 0;
+    while i < 100 {
+        pairs[i] = [b'0' + i as u8 / 10, b'0' + i as u8 % 10];
+        i += 1;
+    }
+    pairs
+};
 
 #[cfg(test)]
 mod tests {

@@ -83,11 +83,22 @@ impl Exchange {
     }
 
     /// The request on its way to the service: whoever asks may have to be looked at.
-    pub(crate) fn receives<B>(&mut self, request: http::Request<B>) -> http::Request<B> {
-        let Some(may_see) = &self.config.server_timing else { return request };
-        let (parts, body) = request.into_parts();
-        self.shows_timing = may_see(&parts);
-        http::Request::from_parts(parts, body)
+    #[inline]
+    pub(crate) fn receives<B>(&mut self, request: &mut Option<http::Request<B>>) {
+        if self.config.server_timing.is_some() {
+            self.looks_at(request);
+        }
+    }
+
+    #[cold]
+    fn looks_at<B>(&mut self, request: &mut Option<http::Request<B>>) {
+        if let Some(may_see) = &self.config.server_timing
+            && let Some(given) = request.take()
+        {
+            let (parts, body) = given.into_parts();
+            self.shows_timing = may_see(&parts);
+            *request = Some(http::Request::from_parts(parts, body));
+        }
     }
 
     /// The handler, or the body, panicked: reported here, unless a panic hook has done so.

@@ -39,10 +39,12 @@ where
         let mut exchange = Exchange::start(&request, &self.config);
         let context = exchange.context().clone();
         let inner = &mut self.inner;
+        // A request has some 260 bytes: from here it is moved once, however many closures there are around the call.
+        let mut request = Some(request);
         let called = catch_panic(|| {
             context.scope(|| {
-                let request = exchange.receives(request);
-                inner.call(request)
+                exchange.receives(&mut request);
+                inner.call(request.take().expect("it is there until now"))
             })
         });
         let handler = called.map(|future| future.in_context(context));

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use http::HeaderName;
+use http::{HeaderName, HeaderValue};
 use logcontext::TraceContext;
 
 use super::headers::Headers;
@@ -22,7 +22,7 @@ pub(super) fn span(headers: &Headers<'_>, traces: Traces) -> TraceContext {
 }
 
 fn caller(headers: &Headers<'_>) -> Option<TraceContext> {
-    let caller = TraceContext::parse(headers.traceparent.first?.to_str().ok()?).ok()?;
+    let caller = TraceContext::parse(ascii(headers.traceparent.first?)?).ok()?;
     // Of several, nobody knows which one is right.
     if headers.traceparent.several {
         return None;
@@ -35,13 +35,34 @@ fn caller(headers: &Headers<'_>) -> Option<TraceContext> {
 
 /// One list, in however many headers it came.
 fn state<'a>(headers: &Headers<'a>) -> Option<Cow<'a, str>> {
-    let mut state = Cow::Borrowed(headers.tracestate.first?.to_str().ok()?);
+    let mut state = Cow::Borrowed(ascii(headers.tracestate.first?)?);
     if headers.tracestate.several {
         for value in headers.all.get_all(&TRACESTATE).iter().skip(1) {
             let state = state.to_mut();
             state.push(',');
-            state.push_str(value.to_str().ok()?);
+            state.push_str(ascii(value)?);
         }
     }
     Some(state)
+}
+
+/// What `HeaderValue::to_str` answers, which looks at one byte after the other. A value has no control characters.
+fn ascii(value: &HeaderValue) -> Option<&str> {
+    std::str::from_utf8(value.as_bytes()).ok().filter(|text| text.is_ascii())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_text_where_its_own_method_says_so() {
+        for byte in 0..=255 {
+            for text in [&[byte][..], &[b'a', byte], &[0xc3, byte], &[byte, 0xa4]] {
+                if let Ok(value) = HeaderValue::from_bytes(text) {
+                    assert_eq!(ascii(&value), value.to_str().ok(), "{text:?}");
+                }
+            }
+        }
+    }
 }

@@ -1,9 +1,11 @@
 //! One connection: in its context, until its end or the shutdown's.
 
 use std::error::Error;
+use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Acquire, Ordering::Relaxed};
+use std::task::{Poll, Waker};
 
 use http_body::Body;
 use hyper::body::Incoming;
@@ -38,6 +40,7 @@ pub(super) struct Connection {
     info: ConnectionInfo,
     _place: OwnedSemaphorePermit,
     phase: watch::Receiver<Phase>,
+    leaves_serving: Arc<AtomicBool>,
 }
 
 impl Connection {
@@ -54,6 +57,7 @@ impl Connection {
             info,
             _place: place,
             phase: server.phase.subscribe(),
+            leaves_serving: Arc::clone(&server.leaves_serving),
         }
     }
 
@@ -116,7 +120,7 @@ where
         let early = tokio::select! {
             biased;
             result = serving.as_mut() => Some(result),
-            () = reached(phase, Phase::Draining) => None,
+            () = has_begun(&connection.leaves_serving, reached(phase, Phase::Draining)) => None,
         };
         let result = match early {
             Some(result) => result,
@@ -132,6 +136,22 @@ where
         ending(result)
     };
     connection.end(ending);
+}
+
+/// The shutdown's beginning, for who is polled all the time: once it waits, it looks at nothing but a flag, which is
+/// set before anybody is woken. To ask the channel takes a lock that all connections share.
+async fn has_begun(flag: &AtomicBool, beginning: impl Future<Output = ()>) {
+    // A task that has done enough for once would be told to come again, without a place among those who wait.
+    let mut beginning = pin!(tokio::task::unconstrained(beginning));
+    let mut waits: Option<Waker> = None;
+    poll_fn(|cx| {
+        if waits.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) && !flag.load(Acquire) {
+            return Poll::Pending;
+        }
+        waits = Some(cx.waker().clone());
+        beginning.as_mut().poll(cx)
+    })
+    .await;
 }
 
 async fn reached(phase: &mut watch::Receiver<Phase>, wanted: Phase) {

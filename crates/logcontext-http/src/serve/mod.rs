@@ -4,6 +4,8 @@ mod accept;
 mod connection;
 mod listener;
 mod options;
+#[cfg(feature = "axum")]
+mod router;
 mod stream;
 mod timer;
 #[cfg(feature = "tls")]
@@ -12,7 +14,7 @@ mod tls;
 use std::error::Error;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed, Ordering::Release};
 use std::time::Duration;
 
 use http_body::Body;
@@ -106,6 +108,8 @@ where
     let context = supervisor.context(format!("accept-{}", options.name)).label(&options.name).start();
     let finish = Finish { context: context.clone(), ending: Ending::Cancelled };
     let server = Server::new(supervisor, options);
+    #[cfg(feature = "axum")]
+    let service = router::prepared(service);
     let served = server.run(listener, service).in_context(context).await;
     finish.finish_as(Ending::Ok);
     Ok(served)
@@ -116,6 +120,8 @@ struct Server {
     options: ServeOptions,
     http: http1::Builder,
     phase: watch::Sender<Phase>,
+    /// Whatever comes after [`Phase::Serving`]: set before anybody is told.
+    leaves_serving: Arc<AtomicBool>,
     aborted: Arc<AtomicUsize>,
 }
 
@@ -124,7 +130,14 @@ impl Server {
         let mut http = http1::Builder::new();
         // What is added to a moment has an end.
         http.header_read_timeout(options.header_read_timeout.min(LONGEST));
-        Self { supervisor, options, http, phase: watch::Sender::default(), aborted: Arc::default() }
+        Self {
+            supervisor,
+            options,
+            http,
+            phase: watch::Sender::default(),
+            leaves_serving: Arc::default(),
+            aborted: Arc::default(),
+        }
     }
 
     async fn run<L, S, B>(self, listener: L, service: S) -> Served
@@ -189,6 +202,7 @@ impl Server {
 
     /// Waits for the connections that are left; cuts them off at the deadline.
     async fn drain(&self) {
+        self.leaves_serving.store(true, Release);
         self.phase.send_replace(Phase::Draining);
         let deadline = self.options.shutdown_deadline;
         if tokio::time::timeout(deadline, self.phase.closed()).await.is_ok() {
@@ -202,6 +216,13 @@ impl Server {
         );
         self.phase.send_replace(Phase::Aborting);
         let _ = tokio::time::timeout(LAST_WAIT, self.phase.closed()).await;
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Before the channel is closed, which is the end as well.
+        self.leaves_serving.store(true, Release);
     }
 }
 
