@@ -119,6 +119,60 @@ fn a_field_that_an_event_has_twice_is_told_once() {
 }
 
 #[test]
+fn however_long_a_name_is_it_is_told_whole() {
+    let record = record(|| {
+        tracing::info!(
+            a = 1,
+            b = "two",
+            a_name_of_twenty_six_bytes = 3,
+            a_name_of_twenty_six_byteS = "four",
+            a_name_of_twenty_seven_byte = 5,
+            a_name_of_twenty_seven_bytE = "six",
+            a_name_of_twenty_eight_bytes = 7,
+            a_name_of_twenty_eight_byteS = "eight",
+            a_name_of_more_than_thirty_two_bytes = 9,
+            a_name_of_more_than_thirty_two_byteS = "ten",
+        );
+    });
+    let expected = json!({
+        "level": "INFO",
+        "target": "json",
+        "message": "",
+        "context": "sentinel",
+        "a": 1,
+        "b": "two",
+        "a_name_of_twenty_six_bytes": 3,
+        "a_name_of_twenty_six_byteS": "four",
+        "a_name_of_twenty_seven_byte": 5,
+        "a_name_of_twenty_seven_bytE": "six",
+        "a_name_of_twenty_eight_bytes": 7,
+        "a_name_of_twenty_eight_byteS": "eight",
+        "a_name_of_more_than_thirty_two_bytes": 9,
+        "a_name_of_more_than_thirty_two_byteS": "ten",
+    });
+    assert_eq!(record, expected);
+}
+
+#[test]
+fn a_place_is_not_taken_for_another_one() {
+    // More places than a thread remembers.
+    macro_rules! places {
+        ($($name:ident)*) => {
+            [$((stringify!($name), &(|| tracing::info!(target: concat!("of_", stringify!($name)), $name = 1)) as &dyn Fn())),*]
+        };
+    }
+    let places = places!(
+        p00 p01 p02 p03 p04 p05 p06 p07 p08 p09 p10 p11 p12 p13 p14 p15 p16 p17 p18 p19 p20 p21 p22 p23 p24 p25 p26
+        p27 p28 p29 p30 p31 p32 p33 p34 p35 p36 p37 p38 p39 p40 p41 p42 p43 p44 p45 p46 p47 p48 p49 p50 p51 p52 p53
+        p54 p55 p56 p57 p58 p59 p60 p61 p62 p63 p64 p65 p66 p67 p68 p69
+    );
+    for (name, log) in places.iter().chain(&places) {
+        let record = record(log);
+        assert_eq!((&record["target"], &record[*name]), (&json!(format!("of_{name}")), &json!(1)));
+    }
+}
+
+#[test]
 fn a_first_field_without_a_value_does_not_take_its_name_from_the_second() {
     let record = record(|| tracing::info!(a = None::<u64>, a = 3, "hello"));
     assert_eq!(record["a"], 3);

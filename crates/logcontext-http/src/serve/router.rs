@@ -5,7 +5,7 @@ use std::any::Any;
 use axum::Router;
 
 /// The service; if it is a router, one that has its routes put together. Until it is given its state, if only that it
-/// has none, a router puts handler and layers together anew for each request: that takes five allocations.
+/// has none, a router puts handler and layers together anew for each request: that takes three allocations.
 pub(super) fn prepared<S: 'static>(service: S) -> S {
     let mut service = Some(service);
     if let Some(router) = (&mut service as &mut dyn Any).downcast_mut::<Option<Router>>() {
