@@ -18,6 +18,15 @@ fn put(process: &Process) -> String {
     exchange(TcpStream::connect(process.address()).unwrap(), &text)
 }
 
+/// A process's parent, session and terminal.
+fn descent(id: &str) -> [i64; 3] {
+    // pid (comm) state ppid pgrp session tty ..
+    let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap();
+    let fields: Vec<i64> =
+        stat.rsplit(") ").next().unwrap().split(' ').skip(1).take(4).map(|n| n.parse().unwrap()).collect();
+    [fields[0], fields[2], fields[3]]
+}
+
 #[test]
 fn it_answers_once_the_command_has_ended_and_has_let_go_of_the_terminal() {
     let process = Process::start(How::Daemon, folder(), &HERE);
@@ -26,14 +35,12 @@ fn it_answers_once_the_command_has_ended_and_has_let_go_of_the_terminal() {
         let link = fs::read_link(format!("/proc/{}/fd/{descriptor}", process.id)).unwrap();
         assert_eq!(link, Path::new("/dev/null"), "{descriptor}");
     }
-    // pid (comm) state ppid pgrp session tty
-    let stat = fs::read_to_string(format!("/proc/{}/stat", process.id)).unwrap();
-    let fields: Vec<i64> =
-        stat.rsplit(") ").next().unwrap().split(' ').skip(1).take(4).map(|n| n.parse().unwrap()).collect();
-    let [parent, _, session, terminal] = fields[..] else { panic!("{stat}") };
+    let [parent, session, terminal] = descent(&process.id.to_string());
+    let own = std::process::id();
+    assert_ne!(parent, i64::from(own));
+    assert_ne!(session, descent(&own.to_string())[1], "it is in the session of who has started it");
     assert_ne!(session, i64::from(process.id), "it leads its session, and could get a terminal again");
-    assert_ne!(parent, i64::from(std::process::id()));
-    assert_eq!(terminal, 0, "{stat}");
+    assert_eq!(terminal, 0);
     process.end();
 }
 
