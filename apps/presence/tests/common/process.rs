@@ -105,7 +105,8 @@ impl Process {
                 process
             }
             How::Daemon => {
-                let started = run(&mut command);
+                // Something to let go of.
+                let started = run(command.stdin(Stdio::piped()));
                 assert_eq!((started.code, &*started.out, &*started.error), (Some(0), "", ""), "{started:?}");
                 let id = fs::read_to_string(folder.path().join("presence.pid")).unwrap();
                 Self { folder, id: id.trim().parse().unwrap(), child: None, ended: false }
