@@ -83,6 +83,22 @@ fn what_does_not_end_is_cut_off_at_the_deadline_and_told() {
 }
 
 #[test]
+fn background_work_that_does_not_end_is_aborted_and_named_in_the_shutdowns_context() {
+    let settings = || {
+        let mut settings = patient(Duration::from_millis(200))();
+        settings.server.stubborn = true;
+        settings
+    };
+    for ended in on_both(settings, async |_| {}) {
+        let aborted: Vec<_> = ended.stopped.aborted.iter().map(|running| &*running.name).collect();
+        assert_eq!(aborted, ["stubborn"]);
+        let told = ended.test.records_at(tracing::Level::WARN);
+        assert!(told.iter().all(|record| record.context.name() == "shutdown"), "{told:#?}");
+        assert_eq!(told.len(), 2, "{told:#?}");
+    }
+}
+
+#[test]
 fn connections_that_the_datastore_cannot_close_are_told() {
     let settings = || {
         let mut settings = settings();

@@ -21,6 +21,7 @@ use tokio::sync::Notify;
 #[derive(Debug)]
 pub(crate) struct Greeter {
     greeting: String,
+    stubborn: bool,
     memory: Arc<Memory>,
 }
 
@@ -32,6 +33,8 @@ pub(crate) struct GreeterSettings {
     pub(crate) refuse: bool,
     /// Never starts.
     pub(crate) hang: bool,
+    /// Does something in the background that never ends.
+    pub(crate) stubborn: bool,
 }
 
 impl Section for GreeterSettings {}
@@ -40,7 +43,7 @@ impl Section for MemorySettings {}
 
 impl Default for GreeterSettings {
     fn default() -> Self {
-        Self { greeting: "hello".to_owned(), refuse: false, hang: false }
+        Self { greeting: "hello".to_owned(), refuse: false, hang: false, stubborn: false }
     }
 }
 
@@ -140,7 +143,7 @@ impl Server for Greeter {
         if settings.hang {
             std::future::pending::<()>().await;
         }
-        Ok(Self { greeting: settings.greeting, memory })
+        Ok(Self { greeting: settings.greeting, stubborn: settings.stubborn, memory })
     }
 
     fn routes(self: Arc<Self>) -> Router {
@@ -178,6 +181,9 @@ impl Server for Greeter {
     }
 
     fn background(self: Arc<Self>) {
+        if self.stubborn {
+            background::run("stubborn", std::future::pending::<()>());
+        }
         background::every("tick", Duration::from_secs(3600)).run(async || {});
         let memory = Arc::clone(&self.memory);
         background::run("keep", async move {
