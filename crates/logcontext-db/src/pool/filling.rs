@@ -21,11 +21,9 @@ pub(super) enum Unfilled {
 impl Pool {
     /// An idle connection that needs no looking after, if that is what comes first and nobody waits for it: nearly
     /// always so. Whatever is not as usual is left to [`fill`](Self::fill).
+    #[inline]
     pub(super) fn idle_at_once(self: &Arc<Self>, now: Instant) -> Option<Lent> {
-        let place = Place::at_once(self).ok()??;
-        let lent = Lent::idle(place).ok()?;
-        // One that goes back goes to where it was.
-        (self.verdict(lent.connection(), now) == Verdict::Alive).then_some(lent)
+        Lent::at_once(self, |connection| self.verdict(connection, now) == Verdict::Alive)
     }
 
     /// A connection in this place.
@@ -54,9 +52,12 @@ impl Pool {
         }
     }
 
+    #[inline]
     fn verdict(&self, connection: &Connection, now: Instant) -> Verdict {
         match self.health.verdict(connection.generation) {
-            Verdict::Alive if now.saturating_duration_since(connection.used) >= self.settings.ping_after => {
+            Verdict::Alive
+                if connection.used.checked_add(self.settings.ping_after).is_some_and(|then| now >= then) =>
+            {
                 Verdict::Doubtful
             }
             verdict => verdict,

@@ -1,25 +1,30 @@
 //! [`Places`]: how many connections a pool may have, and those of them that nobody uses.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{Semaphore, TryAcquireError};
+use tokio::sync::oneshot;
 
 use super::Pool;
 use crate::connection::Connection;
 
 /// There are as many places as there may be connections. Whoever has one may take an idle connection, or open one.
+/// One lock for all of it: a connection and its place are taken, and given back, in one go.
 pub(super) struct Places {
-    /// Those that nobody has. Who waits for one is served in order.
-    free: Semaphore,
     size: usize,
-    /// Never more of them than free places.
-    idle: Mutex<Idle>,
+    now: Mutex<Now>,
 }
 
 #[derive(Default)]
-struct Idle {
+struct Now {
+    /// Places that nobody has: none while somebody waits for one.
+    free: usize,
+    /// Those who wait for a place, by when they came: each is handed the next one.
+    line: BTreeMap<u64, oneshot::Sender<Place>>,
+    came: u64,
+    /// Never more of them than free places, but for a moment in which one is handed on.
     #[expect(clippy::vec_box, reason = "lent and given back with each call: moved is the box")]
-    connections: Vec<Box<Connection>>,
+    idle: Vec<Box<Connection>>,
     in_use: usize,
     closed: bool,
 }
@@ -27,9 +32,10 @@ struct Idle {
 /// The pool gives out no more of them.
 pub(super) struct Closed;
 
-/// A place that somebody has. Free again when this is dropped.
+/// A place that somebody has. Free again, or the next one's, when this is dropped.
 pub(super) struct Place {
-    pool: Arc<Pool>,
+    /// `None` once a connection has it.
+    pool: Option<Arc<Pool>>,
 }
 
 /// A connection that somebody has, and its place: goes back to the pool when this is dropped, if it is fit for that.
@@ -38,20 +44,28 @@ pub(super) struct Lent {
     connection: Option<Box<Connection>>,
     /// The pool may have it back.
     is_fit: bool,
-    /// Free after the connection is back: whoever gets it finds that. `None` once it was taken out.
-    place: Option<Place>,
+    /// Its place is to be given back as well.
+    has_place: bool,
+    pool: Arc<Pool>,
+}
+
+/// Somebody in the line: leaves it when this is dropped.
+struct Turn<'a> {
+    places: &'a Places,
+    number: u64,
 }
 
 const HERE: &str = "there until it is taken out, which consumes this";
 
 impl Places {
     pub(super) fn new(size: usize) -> Self {
-        let idle = Idle { connections: Vec::with_capacity(size), ..Idle::default() };
-        Self { free: Semaphore::new(size), size, idle: Mutex::new(idle) }
+        let now = Now { free: size, idle: Vec::with_capacity(size), ..Now::default() };
+        Self { size, now: Mutex::new(now) }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Idle> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    #[inline]
+    fn lock(&self) -> MutexGuard<'_, Now> {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn capacity(&self) -> usize {
@@ -65,26 +79,44 @@ impl Places {
 
     /// How many connections are idle, and how many in use.
     pub(super) fn counts(&self) -> (usize, usize) {
-        let idle = self.lock();
-        (idle.connections.len(), idle.in_use)
+        let now = self.lock();
+        (now.idle.len(), now.in_use)
     }
 
     /// Removes the idle connections of which this is true.
     pub(super) fn remove(&self, mut is_removed: impl FnMut(&Connection) -> bool) -> Vec<Connection> {
-        let removed = self.lock().connections.extract_if(.., |connection| is_removed(connection)).collect();
+        let removed = self.lock().idle.extract_if(.., |connection| is_removed(connection)).collect();
         unboxed(removed)
     }
 
     /// Gives out no more, refuses who waits, takes nothing back, and hands over those that are idle.
     pub(super) fn close(&self) -> Vec<Connection> {
-        let idle = {
-            let mut idle = self.lock();
-            idle.closed = true;
-            std::mem::take(&mut idle.connections)
+        let (idle, line) = {
+            let mut now = self.lock();
+            now.closed = true;
+            (std::mem::take(&mut now.idle), std::mem::take(&mut now.line))
         };
-        self.free.close();
+        // Out of the lock: it wakes them.
+        drop(line);
         unboxed(idle)
     }
+
+    /// Gives a place back, to who has waited longest if somebody does.
+    fn give_back(&self, mut now: MutexGuard<'_, Now>, pool: &Arc<Pool>) {
+        if now.line.is_empty() {
+            now.free += 1;
+        } else {
+            hand_on(now, pool);
+        }
+    }
+}
+
+#[cold]
+fn hand_on(mut now: MutexGuard<'_, Now>, pool: &Arc<Pool>) {
+    let Some((_, next)) = now.line.pop_first() else { return now.free += 1 };
+    // Out of the lock: it wakes them. Who has gone at this moment does not take it: dropped, it goes on to the next.
+    drop(now);
+    drop(next.send(Place { pool: Some(Arc::clone(pool)) }));
 }
 
 #[expect(clippy::vec_box, reason = "as they are kept")]
@@ -93,55 +125,111 @@ fn unboxed(connections: Vec<Box<Connection>>) -> Vec<Connection> {
 }
 
 impl Place {
+    fn of(pool: &Arc<Pool>) -> Self {
+        Self { pool: Some(Arc::clone(pool)) }
+    }
+
     /// A free one, if there is one that nobody else waits for.
     pub(super) fn at_once(pool: &Arc<Pool>) -> Result<Option<Self>, Closed> {
-        match pool.places.free.try_acquire() {
-            Ok(permit) => {
-                permit.forget();
-                Ok(Some(Self { pool: Arc::clone(pool) }))
-            }
-            Err(TryAcquireError::NoPermits) => Ok(None),
-            Err(TryAcquireError::Closed) => Err(Closed),
+        let mut now = pool.places.lock();
+        if now.closed {
+            return Err(Closed);
         }
+        if now.free == 0 {
+            return Ok(None);
+        }
+        now.free -= 1;
+        drop(now);
+        Ok(Some(Self::of(pool)))
     }
 
     /// The next one that becomes free.
     pub(super) async fn next(pool: &Arc<Pool>) -> Result<Self, Closed> {
-        let permit = pool.places.free.acquire().await.map_err(|_| Closed)?;
-        permit.forget();
-        Ok(Self { pool: Arc::clone(pool) })
+        let (mine, handed) = oneshot::channel();
+        let turn = {
+            let mut now = pool.places.lock();
+            if now.closed {
+                return Err(Closed);
+            }
+            if now.free > 0 {
+                now.free -= 1;
+                drop(now);
+                return Ok(Self::of(pool));
+            }
+            let number = now.came;
+            now.came += 1;
+            now.line.insert(number, mine);
+            Turn { places: &pool.places, number }
+        };
+        let place = handed.await;
+        drop(turn);
+        match place {
+            Ok(place) if !pool.is_closed() => Ok(place),
+            _ => Err(Closed),
+        }
+    }
+
+    fn into_pool(mut self) -> Arc<Pool> {
+        self.pool.take().expect(HERE)
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.pool.places.free.add_permits(1);
+        if let Some(pool) = self.pool.take() {
+            pool.places.give_back(pool.places.lock(), &pool);
+        }
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let gone = self.places.lock().line.remove(&self.number);
+        drop(gone);
     }
 }
 
 impl Lent {
+    /// The idle connection that was used last, with a place, if there are both at once and it is as it should be.
+    #[inline]
+    pub(super) fn at_once(pool: &Arc<Pool>, is_well: impl FnOnce(&Connection) -> bool) -> Option<Self> {
+        let mut now = pool.places.lock();
+        // Neither is there once the pool is closed.
+        if now.free == 0 {
+            return None;
+        }
+        let mut connection = now.idle.pop_if(|connection| is_well(connection))?;
+        now.free -= 1;
+        now.in_use += 1;
+        drop(now);
+        connection.is_new = false;
+        Some(Self { connection: Some(connection), is_fit: true, has_place: true, pool: Arc::clone(pool) })
+    }
+
     /// The connection that was used last: the likeliest to be warm, and the others may become idle. The place as it
     /// was, if there is none.
     pub(super) fn idle(place: Place) -> Result<Self, Place> {
-        let mut idle = place.pool.places.lock();
-        let Some(mut connection) = idle.connections.pop() else {
-            drop(idle);
+        let Some(pool) = &place.pool else { return Err(place) };
+        let mut now = pool.places.lock();
+        let Some(mut connection) = now.idle.pop() else {
+            drop(now);
             return Err(place);
         };
-        idle.in_use += 1;
-        drop(idle);
+        now.in_use += 1;
+        drop(now);
         connection.is_new = false;
-        Ok(Self { connection: Some(connection), is_fit: true, place: Some(place) })
+        Ok(Self { connection: Some(connection), is_fit: true, has_place: true, pool: place.into_pool() })
     }
 
     /// One that was just opened.
     pub(super) fn opened(connection: Box<Connection>, place: Place) -> Self {
-        place.pool.places.lock().in_use += 1;
-        Self { connection: Some(connection), is_fit: true, place: Some(place) }
+        let pool = place.into_pool();
+        pool.places.lock().in_use += 1;
+        Self { connection: Some(connection), is_fit: true, has_place: true, pool }
     }
 
     pub(super) fn pool(&self) -> &Arc<Pool> {
-        &self.place.as_ref().expect(HERE).pool
+        &self.pool
     }
 
     pub(super) fn connection(&self) -> &Connection {
@@ -165,27 +253,35 @@ impl Lent {
     /// Drops the connection and keeps the place.
     pub(super) fn keep_place(mut self) -> Place {
         drop(self.out());
-        self.place.take().expect(HERE)
+        self.has_place = false;
+        Place::of(&self.pool)
     }
 
     fn out(&mut self) -> Connection {
         let connection = self.connection.take().expect(HERE);
-        self.pool().places.lock().in_use -= 1;
+        self.pool.places.lock().in_use -= 1;
         *connection
     }
 }
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        let Some(connection) = self.connection.take() else { return };
-        let mut idle = self.pool().places.lock();
-        idle.in_use -= 1;
-        if self.is_fit && !idle.closed {
-            idle.connections.push(connection);
-        } else {
-            // Out of the lock: its drop starts something.
-            drop(idle);
-            drop(connection);
+        let places = &self.pool.places;
+        let mut now = places.lock();
+        if let Some(connection) = self.connection.take() {
+            now.in_use -= 1;
+            if self.is_fit && !now.closed {
+                now.idle.push(connection);
+            } else {
+                // Out of the lock: its drop starts something.
+                drop(now);
+                drop(connection);
+                now = places.lock();
+            }
+        }
+        // After the connection: whoever gets the place finds that.
+        if self.has_place {
+            places.give_back(now, &self.pool);
         }
     }
 }
