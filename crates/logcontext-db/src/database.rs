@@ -278,7 +278,7 @@ impl Database {
         sql: impl SqlSafeStr,
         parameters: impl Parameters,
     ) -> impl Future<Output = Result<Vec<Row>, Error>> {
-        plain::query(self, name, sql.into_sql_str(), parameters, Location::caller())
+        plain::query::<Vec<Row>>(self, name, sql.into_sql_str(), parameters, Location::caller())
     }
 
     /// The first row that one query answers, if there is one: see [`query`](Self::query).
@@ -292,7 +292,7 @@ impl Database {
         sql: impl SqlSafeStr,
         parameters: impl Parameters,
     ) -> impl Future<Output = Result<Option<Row>, Error>> {
-        plain::query_optional(self, name, sql.into_sql_str(), parameters, Location::caller())
+        plain::query::<Option<Row>>(self, name, sql.into_sql_str(), parameters, Location::caller())
     }
 
     /// The first row that one query answers: see [`query`](Self::query).

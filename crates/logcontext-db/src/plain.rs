@@ -6,77 +6,72 @@ use std::time::Instant;
 
 use sqlx::SqlStr;
 
+use crate::connection::Answer;
 use crate::database::payer;
 use crate::error::ours;
 use crate::interaction::{Outcome, Sums, Tally, look_around};
 use crate::pool::{Held, Pool};
 use crate::value::Arguments;
-use crate::{Backend, DB_ROWS_FETCHED, Database, Error, Parameters, Row};
+use crate::{Backend, DB_ROWS_FETCHED, Database, Error, Parameters};
 
-pub(crate) async fn query(
+/// All rows of a query, or the first one. What is seldom needed is in boxes, so that nobody makes room for it.
+pub(crate) async fn query<A: Answer>(
     database: &Database,
     name: &'static str,
     sql: SqlStr,
     parameters: impl Parameters,
     origin: &'static Location<'static>,
-) -> Result<Vec<Row>, Error> {
-    let (arguments, spare) = Spare::of(database.backend(), parameters)?;
+) -> Result<A, Error> {
+    let backend = database.backend();
+    let mut arguments = Arguments::none(backend);
+    let spare = Spare::of(backend, parameters, &sql, &mut arguments).map_err(Error::Database)?;
+    let mut arguments = Some(arguments);
     let pool = database.pool(true);
     let mut tally = tally(database, pool, name, origin);
-    let mut held = acquire(pool, &mut tally).await?;
-    let again = spare.is_any() && !held.is_new();
-    let mut result = fetch_all(&mut held, sql.clone(), arguments).await;
-    if again && held.is_broken() {
-        let arguments = spare.arguments(database.backend())?;
-        held = acquire_another(held, pool, &mut tally).await?;
-        result = fetch_all(&mut held, sql, arguments).await;
+    let mut held = match acquire_at_once(pool, &mut tally) {
+        Some(held) => held,
+        None => acquire(pool, &mut tally).await?,
+    };
+    let told = if held.is_told(true) { Ok(()) } else { Box::pin(held.only_reads(true)).await };
+    let mut result = match told {
+        Ok(()) => {
+            let result = held.connection().fetch(sql, &mut arguments).await;
+            held.done(&result);
+            result
+        }
+        Err(error) => Err(error),
+    };
+    if held.is_broken()
+        && !held.is_new()
+        && let Some(spare) = spare
+    {
+        (held, result) = Box::pin(query_again(held, spare, pool, &mut tally)).await?;
     }
-    if let Ok(rows) = &result {
-        tally.context().add(&DB_ROWS_FETCHED, rows.len() as u64);
+    if let Ok(answer) = &result
+        && let rows @ 1.. = A::rows(answer)
+    {
+        tally.context().add(&DB_ROWS_FETCHED, rows);
     }
-    end(pool, held, tally, result)
+    end(&mut held, tally, result.is_ok());
+    result.map_err(|error| ours(error, backend, &pool.settings))
 }
 
-async fn fetch_all(held: &mut Held, sql: SqlStr, arguments: Arguments) -> Result<Vec<Row>, sqlx::Error> {
-    held.only_reads(true).await?;
-    let result = held.connection().fetch_all(sql, arguments).await;
+/// The same with another connection than the one that turned out to be dead.
+async fn query_again<A: Answer, P: Parameters>(
+    dead: Held,
+    spare: Spare<P>,
+    pool: &Arc<Pool>,
+    tally: &mut Tally<&Sums>,
+) -> Result<(Held, Result<A, sqlx::Error>), Error> {
+    let Spare { sql, with } = spare;
+    let mut arguments = Some(with.arguments(dead.backend())?);
+    let mut held = acquire_another(dead, pool, tally).await?;
+    if let Err(error) = held.only_reads(true).await {
+        return Ok((held, Err(error)));
+    }
+    let result = held.connection().fetch(sql, &mut arguments).await;
     held.done(&result);
-    result
-}
-
-pub(crate) async fn query_optional(
-    database: &Database,
-    name: &'static str,
-    sql: SqlStr,
-    parameters: impl Parameters,
-    origin: &'static Location<'static>,
-) -> Result<Option<Row>, Error> {
-    let (arguments, spare) = Spare::of(database.backend(), parameters)?;
-    let pool = database.pool(true);
-    let mut tally = tally(database, pool, name, origin);
-    let mut held = acquire(pool, &mut tally).await?;
-    let again = spare.is_any() && !held.is_new();
-    let mut result = fetch_optional(&mut held, sql.clone(), arguments).await;
-    if again && held.is_broken() {
-        let arguments = spare.arguments(database.backend())?;
-        held = acquire_another(held, pool, &mut tally).await?;
-        result = fetch_optional(&mut held, sql, arguments).await;
-    }
-    if let Ok(Some(_)) = &result {
-        tally.context().add(&DB_ROWS_FETCHED, 1);
-    }
-    end(pool, held, tally, result)
-}
-
-async fn fetch_optional(
-    held: &mut Held,
-    sql: SqlStr,
-    arguments: Arguments,
-) -> Result<Option<Row>, sqlx::Error> {
-    held.only_reads(true).await?;
-    let result = held.connection().fetch_optional(sql, arguments).await;
-    held.done(&result);
-    result
+    Ok((held, result))
 }
 
 pub(crate) async fn execute(
@@ -89,13 +84,17 @@ pub(crate) async fn execute(
     let arguments = Arguments::of(database.backend(), parameters).map_err(Error::Database)?;
     let pool = database.pool(false);
     let mut tally = tally(database, pool, name, origin);
-    let mut held = acquire(pool, &mut tally).await?;
+    let mut held = match acquire_at_once(pool, &mut tally) {
+        Some(held) => held,
+        None => acquire(pool, &mut tally).await?,
+    };
     // Nobody could tell, afterwards, whether a connection was lost before the statement or with it.
     while !held.is_new() && !held.is_alive().await {
         held = acquire_another(held, pool, &mut tally).await?;
     }
     let result = change(&mut held, sql, arguments).await;
-    end(pool, held, tally, result)
+    end(&mut held, tally, result.is_ok());
+    result.map_err(|error| ours(error, database.backend(), &pool.settings))
 }
 
 async fn change(held: &mut Held, sql: SqlStr, arguments: Arguments) -> Result<u64, sqlx::Error> {
@@ -105,43 +104,50 @@ async fn change(held: &mut Held, sql: SqlStr, arguments: Arguments) -> Result<u6
     result
 }
 
-/// Where the connection may turn out to have died while it was idle: what the arguments can be made of once more.
-enum Spare<P> {
-    None,
+/// What the query can be asked with once more, where the connection may turn out to have died while it was idle.
+struct Spare<P> {
+    sql: SqlStr,
+    with: With<P>,
+}
+
+enum With<P> {
     Parameters(P),
     /// Of parameters that can be bound but once.
-    Arguments(Arguments),
+    Arguments(Box<Arguments>),
 }
 
 impl<P: Parameters> Spare<P> {
-    /// The arguments, and that.
-    fn of(backend: Backend, parameters: P) -> Result<(Arguments, Self), Error> {
-        let bound = match backend {
-            Backend::Sqlite => Arguments::of(backend, parameters).map(|arguments| (arguments, Self::None)),
-            Backend::Postgres => match Arguments::of_ref(backend, &parameters) {
-                Ok(Some(arguments)) => Ok((arguments, Self::Parameters(parameters))),
-                Ok(None) => Arguments::of(backend, parameters)
-                    .map(|arguments| (arguments.clone(), Self::Arguments(arguments))),
-                Err(error) => Err(error),
-            },
-        };
-        bound.map_err(Error::Database)
-    }
-
-    fn is_any(&self) -> bool {
-        !matches!(self, Self::None)
-    }
-
-    fn arguments(self, backend: Backend) -> Result<Arguments, Error> {
-        match self {
-            Self::None => Arguments::of(backend, ()),
-            Self::Parameters(parameters) => Arguments::of(backend, parameters),
-            Self::Arguments(arguments) => Ok(arguments),
+    /// Binds the parameters, and keeps that.
+    fn of(
+        backend: Backend,
+        parameters: P,
+        sql: &SqlStr,
+        arguments: &mut Arguments,
+    ) -> Result<Option<Self>, sqlx::Error> {
+        if backend == Backend::Sqlite {
+            arguments.bind(parameters)?;
+            return Ok(None);
         }
-        .map_err(Error::Database)
+        let with = if arguments.bind_ref(&parameters)? {
+            With::Parameters(parameters)
+        } else {
+            arguments.bind(parameters)?;
+            With::Arguments(Box::new(arguments.clone()))
+        };
+        Ok(Some(Self { sql: sql.clone(), with }))
     }
 }
 
+impl<P: Parameters> With<P> {
+    fn arguments(self, backend: Backend) -> Result<Arguments, Error> {
+        match self {
+            Self::Parameters(parameters) => Arguments::of(backend, parameters).map_err(Error::Database),
+            Self::Arguments(arguments) => Ok(*arguments),
+        }
+    }
+}
+
+#[inline]
 fn tally<'a>(
     database: &'a Database,
     pool: &Pool,
@@ -153,11 +159,16 @@ fn tally<'a>(
     Tally::new(name, context, database.sums(name), database.settings().slow_transaction)
 }
 
+/// Nearly always so.
+#[inline]
+fn acquire_at_once(pool: &Arc<Pool>, tally: &mut Tally<&Sums>) -> Option<Held> {
+    let held = pool.acquire_at_once(tally.context())?;
+    tally.begins(held.since());
+    Some(held)
+}
+
 async fn acquire(pool: &Arc<Pool>, tally: &mut Tally<&Sums>) -> Result<Held, Error> {
-    let held = match pool.acquire_at_once(tally.context()) {
-        Some(held) => held,
-        None => pool.acquire(tally.context(), tally.name()).await?,
-    };
+    let held = pool.acquire(tally.context(), tally.name()).await?;
     tally.begins(held.since());
     Ok(held)
 }
@@ -170,16 +181,9 @@ async fn acquire_another(dead: Held, pool: &Arc<Pool>, tally: &mut Tally<&Sums>)
     acquire(pool, tally).await
 }
 
-fn end<T>(
-    pool: &Pool,
-    held: Held,
-    mut tally: Tally<&Sums>,
-    result: Result<T, sqlx::Error>,
-) -> Result<T, Error> {
-    let backend = held.backend();
+fn end(held: &mut Held, mut tally: Tally<&Sums>, is_ok: bool) {
     let now = Instant::now();
-    held.release_at(now);
+    held.give_back(now);
     tally.ends_at(now);
-    tally.conclude(if result.is_ok() { Outcome::Committed } else { Outcome::Failed });
-    result.map_err(|error| ours(error, backend, &pool.settings))
+    tally.conclude(if is_ok { Outcome::Committed } else { Outcome::Failed });
 }

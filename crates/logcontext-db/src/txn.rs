@@ -62,7 +62,7 @@ impl Txn {
         parameters: impl Parameters,
     ) -> Result<Vec<Row>, Error> {
         let (mut lease, arguments) = self.begin(parameters)?;
-        let result = lease.connection().fetch_all(sql.into_sql_str(), arguments).await;
+        let result = lease.connection().fetch::<Vec<Row>>(sql.into_sql_str(), &mut Some(arguments)).await;
         let rows = lease.done(result)?;
         current_context().add(&DB_ROWS_FETCHED, rows.len() as u64);
         Ok(rows)
@@ -78,7 +78,7 @@ impl Txn {
         parameters: impl Parameters,
     ) -> Result<Option<Row>, Error> {
         let (mut lease, arguments) = self.begin(parameters)?;
-        let result = lease.connection().fetch_optional(sql.into_sql_str(), arguments).await;
+        let result = lease.connection().fetch::<Option<Row>>(sql.into_sql_str(), &mut Some(arguments)).await;
         let row = lease.done(result)?;
         if row.is_some() {
             current_context().add(&DB_ROWS_FETCHED, 1);

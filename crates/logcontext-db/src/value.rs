@@ -23,22 +23,11 @@ pub(crate) enum Inner {
 impl Arguments {
     pub(crate) fn of<P: Parameters>(backend: Backend, parameters: P) -> Result<Self, sqlx::Error> {
         let mut arguments = Self::none(backend);
-        parameters.bind(&mut arguments).map_err(sqlx::Error::Encode)?;
-        arguments.checked()
+        arguments.bind(parameters)?;
+        Ok(arguments)
     }
 
-    /// The same, where the parameters may be needed again.
-    pub(crate) fn of_ref<P: Parameters>(
-        backend: Backend,
-        parameters: &P,
-    ) -> Result<Option<Self>, sqlx::Error> {
-        let mut arguments = Self::none(backend);
-        let Some(bound) = parameters.bind_ref(&mut arguments) else { return Ok(None) };
-        bound.map_err(sqlx::Error::Encode)?;
-        arguments.checked().map(Some)
-    }
-
-    fn none(backend: Backend) -> Self {
+    pub(crate) fn none(backend: Backend) -> Self {
         Self(match backend {
             #[cfg(feature = "sqlite")]
             Backend::Sqlite => Inner::Sqlite(sqlx::sqlite::SqliteArguments::default()),
@@ -49,24 +38,29 @@ impl Arguments {
         })
     }
 
-    fn checked(self) -> Result<Self, sqlx::Error> {
-        match self.too_many() {
-            Some(too_many) => Err(sqlx::Error::Encode(too_many.into())),
-            None => Ok(self),
-        }
+    /// Adds all of a statement's, where they are: moving them about is most of what they cost.
+    pub(crate) fn bind<P: Parameters>(&mut self, parameters: P) -> Result<(), sqlx::Error> {
+        parameters.bind(self).map_err(sqlx::Error::Encode)?;
+        self.check()
+    }
+
+    /// The same, where the parameters may be needed again. Answers whether that can be done.
+    pub(crate) fn bind_ref<P: Parameters>(&mut self, parameters: &P) -> Result<bool, sqlx::Error> {
+        let Some(bound) = parameters.bind_ref(self) else { return Ok(false) };
+        bound.map_err(sqlx::Error::Encode)?;
+        self.check()?;
+        Ok(true)
     }
 
     /// PostgreSQL counts them in 16 bits, and its driver would call the connection broken. SQLite says so itself.
-    fn too_many(&self) -> Option<String> {
+    fn check(&self) -> Result<(), sqlx::Error> {
         match &self.0 {
             #[cfg(feature = "postgres")]
-            Inner::Postgres(arguments) if arguments.len() > usize::from(u16::MAX) => Some(format!(
-                "expected at most {} parameters for one statement, got {}",
-                u16::MAX,
-                arguments.len()
-            )),
+            Inner::Postgres(arguments) if arguments.len() > usize::from(u16::MAX) => {
+                Err(too_many(arguments.len()))
+            }
             #[allow(unreachable_patterns, reason = "where none is built in")]
-            _ => None,
+            _ => Ok(()),
         }
     }
 
@@ -77,6 +71,13 @@ impl Arguments {
     pub fn add<T: Parameter>(&mut self, value: T) -> Result<(), BoxDynError> {
         value.add_to(self)
     }
+}
+
+#[cfg(feature = "postgres")]
+#[cold]
+fn too_many(count: usize) -> sqlx::Error {
+    let text = format!("expected at most {} parameters for one statement, got {count}", u16::MAX);
+    sqlx::Error::Encode(text.into())
 }
 
 /// A value that a statement can be given: what sqlx can encode for every database that is built in: `bool`, `i8`,

@@ -44,7 +44,7 @@ pub trait Collector {
     fn histogram(&mut self, name: &'static str, labels: &[(&'static str, &str)], buckets: &Buckets);
 }
 
-/// Observed durations, counted by how long they were. Observing takes two atomic additions.
+/// Observed durations, counted by how long they were. Observing takes two atomic additions at most.
 ///
 /// ```
 /// use logcontext::source::Histogram;
@@ -135,7 +135,10 @@ impl Histogram {
     pub fn observe(&self, duration: Duration) {
         let nanos = nanos(duration);
         self.counts[bucket(nanos)].fetch_add(1, Relaxed);
-        self.nanos.fetch_add(nanos, Relaxed);
+        // Nothing is what is observed of most waits.
+        if nanos > 0 {
+            self.nanos.fetch_add(nanos, Relaxed);
+        }
     }
 
     /// What was observed so far.

@@ -1,5 +1,6 @@
 //! [`Connection`]: one connection to either database, and what can be done with it.
 
+mod fetching;
 mod open;
 mod opener;
 #[cfg(feature = "postgres")]
@@ -7,6 +8,7 @@ mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,8 +18,10 @@ use tokio::runtime::Handle;
 
 use crate::backend::Address;
 use crate::value::{Arguments, Inner as Values};
-use crate::{Row, row};
 
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+use fetching::Statement;
+pub(crate) use fetching::{Answer, Fetching};
 pub(crate) use open::{Counted, OpenConnections};
 pub(crate) use opener::{Opener, Role};
 #[cfg(feature = "postgres")]
@@ -61,25 +65,6 @@ macro_rules! on_driver {
             #[cfg(not(any(feature = "sqlite", feature = "postgres")))]
             Some(Driver::None(never)) => match *never {},
             None => Err(gone()),
-        }
-    };
-}
-
-/// The same with the arguments of a statement.
-macro_rules! with_arguments {
-    ($self:expr, $arguments:expr, $driver:ident, $values:ident => $body:expr, $wrap:ident) => {
-        match ($self.driver.as_mut(), $arguments.0) {
-            #[cfg(feature = "sqlite")]
-            (Some(Driver::Sqlite($driver)), Values::Sqlite($values)) => {
-                use row::Inner::Sqlite as $wrap;
-                $body
-            }
-            #[cfg(feature = "postgres")]
-            (Some(Driver::Postgres($driver)), Values::Postgres($values)) => {
-                use row::Inner::Postgres as $wrap;
-                $body
-            }
-            _ => Err(gone()),
         }
     };
 }
@@ -155,34 +140,44 @@ impl Connection {
         on_driver!(self, driver => driver.script(sql).await)
     }
 
-    pub(crate) async fn fetch_all(
-        &mut self,
+    /// Asks for all rows, or for the first one. The arguments are taken.
+    pub(crate) fn fetch<'a, A: Answer>(
+        &'a mut self,
         sql: SqlStr,
-        arguments: Arguments,
-    ) -> Result<Vec<Row>, sqlx::Error> {
-        with_arguments!(self, arguments, driver, values => {
-            let rows = driver.fetch_all(sql, values).await?;
-            Ok(rows.into_iter().map(|row| Row(Wrap(row))).collect())
-        }, Wrap)
-    }
-
-    pub(crate) async fn fetch_optional(
-        &mut self,
-        sql: SqlStr,
-        arguments: Arguments,
-    ) -> Result<Option<Row>, sqlx::Error> {
-        with_arguments!(self, arguments, driver, values => {
-            Ok(driver.fetch_optional(sql, values).await?.map(|row| Row(Wrap(row))))
-        }, Wrap)
+        arguments: &'a mut Option<Arguments>,
+    ) -> Fetching<'a, A> {
+        match self.driver.as_mut() {
+            #[cfg(feature = "sqlite")]
+            Some(Driver::Sqlite(driver)) => {
+                let _limit = driver.limit();
+                let answer = A::ask_sqlite(driver.connection(), Statement { sql, arguments });
+                Fetching::Sqlite { answer, _limit }
+            }
+            #[cfg(feature = "postgres")]
+            Some(Driver::Postgres(driver)) => {
+                Fetching::Postgres(A::ask_postgres(driver.connection(), Statement { sql, arguments }))
+            }
+            _ => {
+                let _ = (sql, arguments);
+                Fetching::Gone(PhantomData)
+            }
+        }
     }
 
     /// Answers how many rows it changed.
     pub(crate) async fn execute(&mut self, sql: SqlStr, arguments: Arguments) -> Result<u64, sqlx::Error> {
-        with_arguments!(self, arguments, driver, values => {
-            #[allow(unused_imports, reason = "rows are not asked for")]
-            use Wrap as _;
-            driver.execute(sql, values).await
-        }, Wrap)
+        match (self.driver.as_mut(), arguments.0) {
+            #[cfg(feature = "sqlite")]
+            (Some(Driver::Sqlite(driver)), Values::Sqlite(arguments)) => driver.execute(sql, arguments).await,
+            #[cfg(feature = "postgres")]
+            (Some(Driver::Postgres(driver)), Values::Postgres(arguments)) => {
+                driver.execute(sql, arguments).await
+            }
+            _ => {
+                let _ = sql;
+                Err(gone())
+            }
+        }
     }
 
     /// Asks the server whether it is still there.

@@ -5,8 +5,7 @@ mod canceller;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
-use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgRow};
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions, Connection as _, Executor as _, Row as _, SqlStr};
 use tokio::time::timeout;
 
@@ -26,9 +25,6 @@ const AGAIN: Duration = Duration::from_millis(200);
 
 /// What the server can be told at most: its milliseconds are an `int`.
 const LONGEST_LIMIT: u128 = i32::MAX as u128;
-
-/// A statement on its way.
-type Answer<'a, T> = BoxFuture<'a, Result<T, sqlx::Error>>;
 
 pub(super) struct Postgres {
     connection: PgConnection,
@@ -79,19 +75,6 @@ impl Postgres {
     pub(super) async fn script(&mut self, sql: SqlStr) -> Result<(), sqlx::Error> {
         sqlx::raw_sql(sql).execute(&mut self.connection).await?;
         Ok(())
-    }
-
-    // sqlx's own futures as they are: each layer of ours around them would move them about.
-    pub(super) fn fetch_all(&mut self, sql: SqlStr, arguments: PgArguments) -> Answer<'_, Vec<PgRow>> {
-        self.connection.fetch_all(sqlx::query_with(sql, arguments))
-    }
-
-    pub(super) fn fetch_optional(
-        &mut self,
-        sql: SqlStr,
-        arguments: PgArguments,
-    ) -> Answer<'_, Option<PgRow>> {
-        self.connection.fetch_optional(sqlx::query_with(sql, arguments))
     }
 
     pub(super) async fn execute(&mut self, sql: SqlStr, arguments: PgArguments) -> Result<u64, sqlx::Error> {

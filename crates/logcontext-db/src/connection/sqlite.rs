@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use logcontext::{LogContext, current_context};
 use sqlx::sqlite::{
-    SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteRow, SqliteSynchronous,
+    SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous,
 };
-use sqlx::{ConnectOptions, Connection as _, Executor as _, SqlStr};
+use sqlx::{ConnectOptions, Connection as _, SqlStr};
 
 use super::{Counted, OpenConnections, Role};
 use crate::Backend;
@@ -127,27 +127,14 @@ impl Sqlite {
     }
 
     pub(super) async fn script(&mut self, sql: SqlStr) -> Result<(), sqlx::Error> {
-        let _limit = self.stop.after(self.statement_timeout);
+        let _limit = self.limit();
         sqlx::raw_sql(sql).execute(&mut self.connection).await?;
         Ok(())
     }
 
-    pub(super) async fn fetch_all(
-        &mut self,
-        sql: SqlStr,
-        arguments: SqliteArguments,
-    ) -> Result<Vec<SqliteRow>, sqlx::Error> {
-        let _limit = self.stop.after(self.statement_timeout);
-        self.connection.fetch_all(sqlx::query_with(sql, arguments)).await
-    }
-
-    pub(super) async fn fetch_optional(
-        &mut self,
-        sql: SqlStr,
-        arguments: SqliteArguments,
-    ) -> Result<Option<SqliteRow>, sqlx::Error> {
-        let _limit = self.stop.after(self.statement_timeout);
-        self.connection.fetch_optional(sqlx::query_with(sql, arguments)).await
+    /// The statement that follows is to stop in time, until the answer is dropped.
+    pub(super) fn limit(&self) -> Option<Limit> {
+        self.stop.after(self.statement_timeout)
     }
 
     pub(super) async fn execute(
@@ -155,7 +142,7 @@ impl Sqlite {
         sql: SqlStr,
         arguments: SqliteArguments,
     ) -> Result<u64, sqlx::Error> {
-        let _limit = self.stop.after(self.statement_timeout);
+        let _limit = self.limit();
         let done = sqlx::query_with(sql, arguments).execute(&mut self.connection).await?;
         Ok(done.rows_affected())
     }
@@ -281,7 +268,8 @@ impl Stop {
     }
 }
 
-struct Limit(Arc<Stop>);
+/// Nobody looks at the time any more when this is dropped.
+pub(crate) struct Limit(Arc<Stop>);
 
 impl Drop for Limit {
     fn drop(&mut self) {

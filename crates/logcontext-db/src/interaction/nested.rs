@@ -34,6 +34,9 @@ pub(super) fn inside<R>(pool: &Pool, name: &'static str, poll: impl FnOnce() -> 
 /// How many connections of this pool are held by interactions that we are inside of, and the innermost one's name.
 pub(crate) fn held_around(pool: &Pool) -> Option<(usize, &'static str)> {
     POLLED.with_borrow(|polled| {
+        if polled.is_empty() {
+            return None;
+        }
         let mut around = polled.iter().rev().filter(|polled| polled.pool == address(pool));
         let innermost = around.next()?.name;
         Some((1 + around.count(), innermost))

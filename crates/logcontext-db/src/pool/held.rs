@@ -44,6 +44,7 @@ impl State {
 }
 
 impl Held {
+    #[inline]
     pub(super) fn new(lent: Lent, context: &LogContext, since: Instant) -> Self {
         Self { lent: Some(lent), since, context: context.clone(), asker: None, state: State::default() }
     }
@@ -108,9 +109,14 @@ impl Held {
         result
     }
 
+    /// Is it known to be so already that what follows may only read, or may write as well? See `only_reads`.
+    pub(crate) fn is_told(&self, read_only: bool) -> bool {
+        self.lent.as_ref().is_some_and(|lent| lent.connection().is_told(read_only))
+    }
+
     /// What follows may only read, or may write as well: where the connection can be told.
     pub(crate) async fn only_reads(&mut self, read_only: bool) -> Result<(), sqlx::Error> {
-        if self.lent.as_ref().is_some_and(|lent| lent.connection().is_told(read_only)) {
+        if self.is_told(read_only) {
             return Ok(());
         }
         let result = self.connection().only_reads(read_only).await;
@@ -184,12 +190,7 @@ impl Held {
 
     /// Gives it back: to the pool at once, or, if it was left in the middle of something, once that has been ended.
     pub(crate) fn release(self) {
-        self.release_at(Instant::now());
-    }
-
-    /// The same, for whoever knows already what time it is.
-    pub(crate) fn release_at(mut self, now: Instant) {
-        self.give_back(now);
+        drop(self);
     }
 
     /// Ends what it is in the middle of, and gives it back.
@@ -200,7 +201,8 @@ impl Held {
         }
     }
 
-    fn give_back(&mut self, now: Instant) {
+    /// The same, for whoever knows already what time it is. It must not be used any more.
+    pub(crate) fn give_back(&mut self, now: Instant) {
         self.answered();
         let Some(mut lent) = self.lent.take() else { return };
         if self.state.is_clean() && !lent.pool().is_closed() {

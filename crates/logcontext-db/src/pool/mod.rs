@@ -76,6 +76,7 @@ impl Pool {
     }
 
     /// A connection for the context, if one is idle and nobody waits for it: nearly always so.
+    #[inline]
     pub(crate) fn acquire_at_once(self: &Arc<Self>, context: &LogContext) -> Option<Held> {
         let now = Instant::now();
         let lent = self.idle_at_once(now)?;
