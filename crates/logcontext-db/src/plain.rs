@@ -4,6 +4,7 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Instant;
 
+use logcontext::LogContext;
 use sqlx::SqlStr;
 
 use crate::connection::Answer;
@@ -13,6 +14,10 @@ use crate::interaction::{Outcome, Sums, Tally, look_around};
 use crate::pool::{Held, Pool};
 use crate::value::Arguments;
 use crate::{Backend, DB_ROWS_FETCHED, Database, Error, Parameters};
+
+/// All of a statement's lives as long as its future, which has the context: so nobody else needs to.
+type Plain<'c> = Held<&'c LogContext>;
+type Costs<'c> = Tally<&'c Sums, &'c LogContext>;
 
 /// All rows of a query, or the first one. What is seldom needed is in boxes, so that nobody makes room for it.
 pub(crate) async fn query<A: Answer>(
@@ -27,7 +32,8 @@ pub(crate) async fn query<A: Answer>(
     let spare = Spare::of(backend, parameters, &sql, &mut arguments).map_err(Error::Database)?;
     let mut arguments = Some(arguments);
     let pool = database.pool(true);
-    let mut tally = tally(database, pool, name, origin);
+    let payer = payer(name, origin);
+    let mut tally = tally(database, pool, name, &payer, origin);
     let mut held = match acquire_at_once(pool, &mut tally) {
         Some(held) => held,
         None => acquire(pool, &mut tally).await?,
@@ -57,12 +63,12 @@ pub(crate) async fn query<A: Answer>(
 }
 
 /// The same with another connection than the one that turned out to be dead.
-async fn query_again<A: Answer, P: Parameters>(
-    dead: Held,
+async fn query_again<'c, A: Answer, P: Parameters>(
+    dead: Plain<'c>,
     spare: Spare<P>,
     pool: &Arc<Pool>,
-    tally: &mut Tally<&Sums>,
-) -> Result<(Held, Result<A, sqlx::Error>), Error> {
+    tally: &mut Costs<'c>,
+) -> Result<(Plain<'c>, Result<A, sqlx::Error>), Error> {
     let Spare { sql, with } = spare;
     let mut arguments = Some(with.arguments(dead.backend())?);
     let mut held = acquire_another(dead, pool, tally).await?;
@@ -83,7 +89,8 @@ pub(crate) async fn execute(
 ) -> Result<u64, Error> {
     let arguments = Arguments::of(database.backend(), parameters).map_err(Error::Database)?;
     let pool = database.pool(false);
-    let mut tally = tally(database, pool, name, origin);
+    let payer = payer(name, origin);
+    let mut tally = tally(database, pool, name, &payer, origin);
     let mut held = match acquire_at_once(pool, &mut tally) {
         Some(held) => held,
         None => acquire(pool, &mut tally).await?,
@@ -97,7 +104,7 @@ pub(crate) async fn execute(
     result.map_err(|error| ours(error, database.backend(), &pool.settings))
 }
 
-async fn change(held: &mut Held, sql: SqlStr, arguments: Arguments) -> Result<u64, sqlx::Error> {
+async fn change(held: &mut Plain<'_>, sql: SqlStr, arguments: Arguments) -> Result<u64, sqlx::Error> {
     held.only_reads(false).await?;
     let result = held.connection().execute(sql, arguments).await;
     held.done(&result);
@@ -152,36 +159,40 @@ fn tally<'a>(
     database: &'a Database,
     pool: &Pool,
     name: &'static str,
+    payer: &'a LogContext,
     origin: &'static Location<'static>,
-) -> Tally<&'a Sums> {
-    let context = payer(name, origin);
-    look_around(pool, &context, name, origin);
-    Tally::new(name, context, database.sums(name), database.settings().slow_transaction)
+) -> Costs<'a> {
+    look_around(pool, payer, name, origin);
+    Tally::new(name, payer, database.sums(name), database.settings().slow_transaction)
 }
 
 /// Nearly always so.
 #[inline]
-fn acquire_at_once(pool: &Arc<Pool>, tally: &mut Tally<&Sums>) -> Option<Held> {
+fn acquire_at_once<'c>(pool: &Arc<Pool>, tally: &mut Costs<'c>) -> Option<Plain<'c>> {
     let held = pool.acquire_at_once(tally.context())?;
     tally.begins(held.since());
     Some(held)
 }
 
-async fn acquire(pool: &Arc<Pool>, tally: &mut Tally<&Sums>) -> Result<Held, Error> {
+async fn acquire<'c>(pool: &Arc<Pool>, tally: &mut Costs<'c>) -> Result<Plain<'c>, Error> {
     let held = pool.acquire(tally.context(), tally.name()).await?;
     tally.begins(held.since());
     Ok(held)
 }
 
 /// Instead of one that turned out to be dead: as if that had not been there.
-async fn acquire_another(dead: Held, pool: &Arc<Pool>, tally: &mut Tally<&Sums>) -> Result<Held, Error> {
+async fn acquire_another<'c>(
+    dead: Plain<'c>,
+    pool: &Arc<Pool>,
+    tally: &mut Costs<'c>,
+) -> Result<Plain<'c>, Error> {
     tally.forgets();
     // Its place is needed for the next one.
     dead.settle().await;
     acquire(pool, tally).await
 }
 
-fn end(held: &mut Held, mut tally: Tally<&Sums>, is_ok: bool) {
+fn end(held: &mut Plain<'_>, mut tally: Costs<'_>, is_ok: bool) {
     let now = Instant::now();
     held.give_back(now);
     tally.ends_at(now);

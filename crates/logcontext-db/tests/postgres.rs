@@ -268,3 +268,24 @@ fn close(runtime: &Runtime, context: &LogContext, db: &Database, own: &Own) {
 fn block_on<T>(runtime: &Runtime, context: &LogContext, future: impl Future<Output = Result<T, Error>>) -> T {
     runtime.block_on(logcontext::FutureExt::in_context(future, context.clone())).unwrap()
 }
+
+#[test]
+#[ignore = "needs PostgreSQL: cargo xtask test"]
+fn a_statement_is_prepared_once_for_a_connection() {
+    common::run(Own::postgres, async |own, _setting| {
+        const ROWS: &str = "SELECT $1::bigint AS again";
+        const NONE: &str = "SELECT 1 AS again";
+        let db = own.builder().max_connections(1).open().await.unwrap();
+        for n in 0..3_i64 {
+            db.query("one", ROWS, (n,)).await.unwrap();
+            db.query_one("one", ROWS, (n,)).await.unwrap();
+            db.query_one("one", NONE, ()).await.unwrap();
+        }
+        for statement in [ROWS, NONE] {
+            let count = "SELECT count(*) FROM pg_prepared_statements WHERE statement = $1";
+            let row = db.query_one("count", count, (statement,)).await.unwrap();
+            assert_eq!(row.get::<i64>(0).unwrap(), 1, "{statement}");
+        }
+        assert_eq!(db.close(DEADLINE).await.left_open, 0);
+    });
+}

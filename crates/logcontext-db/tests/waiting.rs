@@ -2,7 +2,9 @@
 
 mod common;
 
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use common::asking::{trivial, wait};
@@ -27,6 +29,11 @@ async fn waiter(db: &Database, context: &LogContext) -> logcontext::Background<V
     let running = hold::run(context, async move { trivial(&mine).await });
     until("somebody waits", || db.waiting().len() > before).await;
     running
+}
+
+/// Polls it once.
+async fn is_pending(mut future: Pin<&mut impl Future>) -> bool {
+    std::future::poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx).is_pending())).await
 }
 
 on_both_databases! {
@@ -130,6 +137,33 @@ on_both_databases! {
         held.end().await.unwrap();
         trivial(&db).await.unwrap();
         assert_eq!(db.close(DEADLINE).await.left_open, 0);
+    }
+
+    async fn a_place_that_nobody_takes_any_more_goes_to_the_next(own: Own, setting: Setting<'_>) {
+        let db = one_connection(&own).open().await.unwrap();
+        let held = Hold::begin(&db, &setting.context).await;
+        let (mut first, mut second) = (Box::pin(trivial(&db)), Box::pin(trivial(&db)));
+        assert!(is_pending(first.as_mut()).await);
+        assert!(is_pending(second.as_mut()).await);
+        assert_eq!(db.waiting().len(), 2);
+        held.end().await.unwrap();
+        // It was this one's turn.
+        drop(first);
+        second.await.unwrap();
+        assert!(db.waiting().is_empty());
+        assert_eq!(db.close(DEADLINE).await.left_open, 0);
+    }
+
+    async fn whose_turn_comes_as_the_database_closes_is_refused(own: Own, setting: Setting<'_>) {
+        let db = one_connection(&own).open().await.unwrap();
+        let held = Hold::begin(&db, &setting.context).await;
+        let mut first = Box::pin(trivial(&db));
+        assert!(is_pending(first.as_mut()).await);
+        held.end().await.unwrap();
+        assert_eq!(db.close(DEADLINE).await.left_open, 0);
+        let error = first.await.unwrap_err();
+        assert!(matches!(error, Error::Closed { .. }), "{error}");
+        assert_eq!(db.open_connections(), 0);
     }
 
     async fn a_full_queue_lets_nobody_in(own: Own, setting: Setting<'_>) {

@@ -1,5 +1,6 @@
 //! [`Tally`]: what one interaction costs; and the sums by name.
 
+use std::borrow::Borrow;
 use std::hash::{Hash as _, Hasher as _};
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -27,8 +28,8 @@ const OUTCOMES: [(Outcome, &str); 4] = [
 ];
 
 /// One interaction's: counted once, however often it is tried, whatever becomes of it.
-pub(crate) struct Tally<S: Deref<Target = Sums> = Arc<Sums>> {
-    context: LogContext,
+pub(crate) struct Tally<S: Deref<Target = Sums> = Arc<Sums>, C: Borrow<LogContext> = LogContext> {
+    context: C,
     name: &'static str,
     sums: S,
     slow: Duration,
@@ -39,10 +40,10 @@ pub(crate) struct Tally<S: Deref<Target = Sums> = Arc<Sums>> {
     concluded: bool,
 }
 
-impl<S: Deref<Target = Sums>> Tally<S> {
+impl<S: Deref<Target = Sums>, C: Borrow<LogContext>> Tally<S, C> {
     /// Of a transaction of this name, which counts for these sums. Logged if it takes as long as that.
     #[inline]
-    pub(crate) fn new(name: &'static str, context: LogContext, sums: S, slow: Duration) -> Self {
+    pub(crate) fn new(name: &'static str, context: C, sums: S, slow: Duration) -> Self {
         Self { context, name, sums, slow, tries: 0, began: None, spent: Duration::ZERO, concluded: false }
     }
 
@@ -79,7 +80,7 @@ impl<S: Deref<Target = Sums>> Tally<S> {
         self.name
     }
 
-    pub(crate) fn context(&self) -> &LogContext {
+    pub(crate) fn context(&self) -> &C {
         &self.context
     }
 
@@ -94,8 +95,9 @@ impl<S: Deref<Target = Sums>> Tally<S> {
             // It never got a connection.
             return;
         }
-        if !self.context.is_sentinel() {
-            self.context.record_db_transaction(self.spent);
+        let context = self.context.borrow();
+        if !context.is_sentinel() {
+            context.record_db_transaction(self.spent);
         }
         self.sums.outcomes[outcome as usize].fetch_add(1, Relaxed);
         if self.tries > 1 {
@@ -108,14 +110,14 @@ impl<S: Deref<Target = Sums>> Tally<S> {
                 transaction = self.name,
                 duration = ?self.spent,
                 tries = self.tries,
-                context = self.context.name(),
+                context = context.name(),
                 "slow database transaction",
             );
         }
     }
 }
 
-impl<S: Deref<Target = Sums>> Drop for Tally<S> {
+impl<S: Deref<Target = Sums>, C: Borrow<LogContext>> Drop for Tally<S, C> {
     fn drop(&mut self) {
         if !self.concluded {
             self.record(Outcome::Cancelled);
@@ -231,6 +233,8 @@ mod tests {
         let first: Vec<_> = names.iter().map(|name| Arc::clone(transactions.sums(name))).collect();
         for (name, sums) in names.iter().zip(&first) {
             assert!(Arc::ptr_eq(transactions.sums(name), sums), "{name}");
+            // The same text somewhere else in the code is the same name.
+            assert!(Arc::ptr_eq(transactions.sums(name.to_string().leak()), sums), "{name}");
             sums.further_tries.fetch_add(1, Relaxed);
         }
         let mut all: Vec<_> = transactions.all().map(|named| named.name).collect();

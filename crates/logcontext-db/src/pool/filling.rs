@@ -8,7 +8,8 @@ use tokio::time::timeout;
 
 use super::Pool;
 use super::health::Verdict;
-use super::places::{Lent, Place};
+use super::lent::Lent;
+use super::places::Place;
 use crate::connection::Connection;
 
 /// Why a place has no connection.

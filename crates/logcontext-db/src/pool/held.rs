@@ -1,5 +1,6 @@
 //! [`Held`]: a connection that somebody uses, and that finds its way back whatever happens to them.
 
+use std::borrow::Borrow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
@@ -9,18 +10,19 @@ use tokio::time::timeout;
 
 use super::Pool;
 use super::leaving::Leaving;
-use super::places::Lent;
+use super::lent::Lent;
 use crate::Backend;
 use crate::connection::Connection;
 use crate::error::{Class, is_statement_timeout};
 
 /// A connection in use. Given back by [`release`](Self::release). One that is dropped was in the middle of
 /// something: that is ended in the background first, for the context that had begun it.
-pub(crate) struct Held {
+pub(crate) struct Held<C: Borrow<LogContext> = LogContext> {
     lent: Option<Lent>,
     /// Since when.
     since: Instant,
-    context: LogContext,
+    /// Whose it is: borrowed where they are there as long as this is.
+    context: C,
     /// Who has asked for the statement that runs, if not that context but a part of it.
     asker: Option<LogContext>,
     state: State,
@@ -43,10 +45,10 @@ impl State {
     }
 }
 
-impl Held {
+impl<C: Borrow<LogContext>> Held<C> {
     #[inline]
-    pub(super) fn new(lent: Lent, context: &LogContext, since: Instant) -> Self {
-        Self { lent: Some(lent), since, context: context.clone(), asker: None, state: State::default() }
+    pub(super) fn new(lent: Lent, context: C, since: Instant) -> Self {
+        Self { lent: Some(lent), since, context, asker: None, state: State::default() }
     }
 
     pub(crate) fn backend(&self) -> Backend {
@@ -136,9 +138,9 @@ impl Held {
             return;
         }
         let current = current_context();
-        if current != self.context && !current.is_sentinel() {
+        if current != *self.context.borrow() && !current.is_sentinel() {
             if let Some(lent) = &self.lent {
-                lent.connection().charge(&self.context);
+                lent.connection().charge(self.context.borrow());
             }
             self.asker = Some(current);
         }
@@ -197,7 +199,7 @@ impl Held {
     pub(crate) async fn settle(mut self) {
         self.answered();
         if let Some(lent) = self.lent.take() {
-            Leaving::new(lent, &self.context, self.state).settle().await;
+            Leaving::new(lent, self.context.borrow(), self.state).settle().await;
         }
     }
 
@@ -207,7 +209,7 @@ impl Held {
         let Some(mut lent) = self.lent.take() else { return };
         if self.state.is_clean() && !lent.pool().is_closed() {
             let connection = lent.connection_mut();
-            connection.charge(&self.context);
+            connection.charge(self.context.borrow());
             connection.used = now;
             // Given back by its drop; closed by it, if the pool has been closed just now.
             return;
@@ -215,11 +217,11 @@ impl Held {
         if self.state.in_flight {
             lent.connection().interrupt();
         }
-        Leaving::new(lent, &self.context, self.state).go();
+        Leaving::new(lent, self.context.borrow(), self.state).go();
     }
 }
 
-impl Drop for Held {
+impl<C: Borrow<LogContext>> Drop for Held<C> {
     fn drop(&mut self) {
         if self.lent.is_some() {
             self.give_back(Instant::now());

@@ -6,7 +6,7 @@ use logcontext::{FutureExt as _, LogContext};
 use tokio::runtime::Handle;
 
 use super::held::State;
-use super::places::Lent;
+use super::lent::Lent;
 
 /// A connection that is not fit for the pool yet. What it is in the middle of is ended; and if that is itself dropped
 /// half-way, it is ended further on:

@@ -8,9 +8,11 @@ mod filling;
 mod health;
 mod held;
 mod leaving;
+mod lent;
 mod places;
 mod waiting;
 
+use std::borrow::Borrow;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -31,6 +33,7 @@ pub(crate) use figures::{PoolFigures, collect, describe};
 use filling::Unfilled;
 use health::Health;
 pub(crate) use held::Held;
+use lent::Lent;
 use places::{Closed, Place, Places};
 use waiting::Queue;
 pub use waiting::Waiting;
@@ -77,26 +80,34 @@ impl Pool {
 
     /// A connection for the context, if one is idle and nobody waits for it: nearly always so.
     #[inline]
-    pub(crate) fn acquire_at_once(self: &Arc<Self>, context: &LogContext) -> Option<Held> {
+    pub(crate) fn acquire_at_once<C>(self: &Arc<Self>, context: &C) -> Option<Held<C>>
+    where
+        C: Borrow<LogContext> + Clone,
+    {
         let now = Instant::now();
         let lent = self.idle_at_once(now)?;
         self.figures.waits.observe(Duration::ZERO);
-        Some(Held::new(lent, context, now))
+        Some(Held::new(lent, context.clone(), now))
     }
 
     /// A connection for a transaction of this name, as soon as there is one. What is waited for one is recorded for
     /// the context; connecting and looking whether it is alive are not waiting.
-    pub(crate) async fn acquire(
+    pub(crate) async fn acquire<C>(
         self: &Arc<Self>,
-        context: &LogContext,
+        context: &C,
         transaction: &'static str,
-    ) -> Result<Held, Error> {
+    ) -> Result<Held<C>, Error>
+    where
+        C: Borrow<LogContext> + Clone,
+    {
         if let Some(held) = self.acquire_at_once(context) {
             return Ok(held);
         }
         let deadline = after(Instant::now(), self.settings.acquire_timeout);
         // In a box: it is seldom needed, and whoever gets a connection at once need not make room for it.
-        Box::pin(self.acquire_until(context, transaction, deadline, deadline)).await
+        let acquiring = Box::pin(self.acquire_until(context.borrow(), transaction, deadline, deadline));
+        let (lent, since) = acquiring.await?;
+        Ok(Held::new(lent, context.clone(), since))
     }
 
     /// The same, but a server that is not there is tried again for so long only; once in any case.
@@ -108,7 +119,9 @@ impl Pool {
     ) -> Result<Held, Error> {
         let start = Instant::now();
         let deadline = after(start, self.settings.acquire_timeout.max(reachable));
-        self.acquire_until(context, transaction, deadline, after(start, reachable)).await
+        let (lent, since) =
+            self.acquire_until(context, transaction, deadline, after(start, reachable)).await?;
+        Ok(Held::new(lent, context.clone(), since))
     }
 
     async fn acquire_until(
@@ -117,7 +130,7 @@ impl Pool {
         transaction: &'static str,
         deadline: Instant,
         reachable: Instant,
-    ) -> Result<Held, Error> {
+    ) -> Result<(Lent, Instant), Error> {
         let mut pause = FIRST_PAUSE;
         let mut tries = 0;
         loop {
@@ -133,7 +146,7 @@ impl Pool {
             };
             tries += 1;
             let error = match within(deadline, self.fill(place)).await {
-                Some(Ok(lent)) => return Ok(Held::new(lent, context, Instant::now())),
+                Some(Ok(lent)) => return Ok((lent, Instant::now())),
                 Some(Err(Unfilled::Driver(error))) => error,
                 Some(Err(Unfilled::MemoryLost)) => return Err(self.memory_lost()),
                 None => return Err(self.cannot_connect(tries, no_answer())),
