@@ -101,3 +101,29 @@ impl Pool {
         }
     }
 }
+
+#[cfg(all(test, feature = "sqlite"))]
+mod tests {
+    use std::time::Instant;
+
+    use logcontext::{FutureExt as _, LogContext};
+
+    use crate::Database;
+
+    #[test]
+    fn one_that_has_been_idle_for_long_is_not_taken_unasked() {
+        let _test = logcontext::testing::start();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let idle = async {
+            let database = Database::open("sqlite::memory:").await.unwrap();
+            let (pool, now) = (database.pool(true), Instant::now());
+            let long = pool.settings.ping_after;
+            // It goes back to where it was each time.
+            assert!(pool.idle_at_once(now).is_some());
+            assert!(pool.idle_at_once(now + long).is_none());
+            assert!(pool.idle_at_once(now).is_some());
+            assert_eq!(database.close(long).await.left_open, 0);
+        };
+        runtime.block_on(idle.in_context(LogContext::new("test")));
+    }
+}
