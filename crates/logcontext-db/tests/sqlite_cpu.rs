@@ -414,7 +414,12 @@ fn closing_connections_is_paid_by_who_closes_them() {
             runtime.block_on(close.in_context(closer.clone()));
             let burned = process() - before;
             assert!(burned > Duration::from_millis(5), "{how}: too light to compare: {burned:?}");
-            assert!(cpu(&closer) >= burned.mul_f64(0.7), "{how}: {:?} of {burned:?}", cpu(&closer));
+            let is_paid = || cpu(&closer) >= burned.mul_f64(0.7);
+            if how == "drop" {
+                // The file is free a moment before the thread that has closed it is done.
+                runtime.block_on(until("it is paid", is_paid));
+            }
+            assert!(is_paid(), "{how}: {:?} of {burned:?}", cpu(&closer));
         }
     }
 }
