@@ -213,6 +213,8 @@ proptest! {
         let path = folder.write("presence.toml", &file);
         let schema = schema();
         match schema.load(&sources.file(path)) {
+            // What is secret is not shown, so it cannot be read again, nor what needs it.
+            Ok(config) if config.show().contains("***") => {}
             Ok(config) => {
                 let again = schema.load(&Sources::default().file(folder.write("again.toml", config.show())));
                 let again = again.unwrap_or_else(|errors| panic!("{errors}\n{config}"));
