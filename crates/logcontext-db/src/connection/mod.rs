@@ -1,6 +1,8 @@
 //! [`Connection`]: one connection to either database, and what can be done with it.
 
 mod fetching;
+#[cfg(feature = "postgres")]
+mod home;
 mod open;
 mod opener;
 #[cfg(feature = "postgres")]
@@ -95,6 +97,16 @@ impl Connection {
     /// Runs a statement without arguments and results: `BEGIN`, `COMMIT`.
     pub(crate) async fn simple(&mut self, sql: &'static str) -> Result<(), sqlx::Error> {
         on_driver!(self, driver => driver.simple(sql).await)
+    }
+
+    /// Has the runtime gone that its socket belongs to? SQLite's connections have threads of their own.
+    #[inline]
+    pub(crate) fn is_homeless(&self) -> bool {
+        match &self.driver {
+            #[cfg(feature = "postgres")]
+            Some(Driver::Postgres(driver)) => driver.is_homeless(),
+            _ => false,
+        }
     }
 
     /// Begins a transaction with this statement.

@@ -10,6 +10,7 @@ use sqlx::{ConnectOptions, Connection as _, Executor as _, Row as _, SqlStr};
 use tokio::time::timeout;
 
 use super::Counted;
+use super::home::Home;
 use crate::settings::Settings;
 pub(crate) use canceller::Canceller;
 
@@ -30,6 +31,7 @@ pub(super) struct Postgres {
     connection: PgConnection,
     process: Process,
     canceller: Arc<Canceller>,
+    home: Home,
     _counted: Counted,
 }
 
@@ -60,7 +62,12 @@ impl Postgres {
                 .fetch_one(&mut connection)
                 .await?;
         let process = Process { id: row.try_get(0)?, since: row.try_get(1)? };
-        Ok(Self { connection, process, canceller, _counted: counted })
+        Ok(Self { connection, process, canceller, home: Home::here(), _counted: counted })
+    }
+
+    #[inline]
+    pub(super) fn is_homeless(&self) -> bool {
+        self.home.is_gone()
     }
 
     pub(super) async fn simple(&mut self, sql: &'static str) -> Result<(), sqlx::Error> {

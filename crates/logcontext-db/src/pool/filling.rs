@@ -56,6 +56,7 @@ impl Pool {
     #[inline]
     fn verdict(&self, connection: &Connection, now: Instant) -> Verdict {
         match self.health.verdict(connection.generation) {
+            _ if connection.is_homeless() => Verdict::Dead,
             Verdict::Alive
                 if connection.used.checked_add(self.settings.ping_after).is_some_and(|then| now >= then) =>
             {
