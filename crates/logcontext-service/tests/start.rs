@@ -3,6 +3,7 @@
 mod common;
 
 use std::net::TcpListener;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
@@ -82,11 +83,14 @@ fn a_start_that_nobody_waits_for_any_more_has_its_datastore_closed() {
     let test = testing::start();
     let mut settings = settings();
     settings.server.hang = true;
+    let hangs = Arc::clone(&settings.server.hangs.0);
     let closed = settings.database.closed.clone();
     let runtime = common::multi_thread(&test);
     runtime.block_on(async {
-        let given_up = tokio::time::timeout(Duration::from_millis(50), start(&test, settings)).await;
-        assert!(given_up.is_err());
+        tokio::select! {
+            _ = start(&test, settings) => unreachable!("it hangs"),
+            () = hangs.notified() => {}
+        }
         let shutdown = test.supervisor().shutdown(common::PATIENCE).await;
         assert!(shutdown.aborted.is_empty());
     });

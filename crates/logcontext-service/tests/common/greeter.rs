@@ -35,6 +35,9 @@ pub(crate) struct GreeterSettings {
     pub(crate) hang: bool,
     /// Does something in the background that never ends.
     pub(crate) stubborn: bool,
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub(crate) hangs: Hangs,
 }
 
 impl Section for GreeterSettings {}
@@ -43,7 +46,23 @@ impl Section for MemorySettings {}
 
 impl Default for GreeterSettings {
     fn default() -> Self {
-        Self { greeting: "hello".to_owned(), refuse: false, hang: false, stubborn: false }
+        Self {
+            greeting: "hello".to_owned(),
+            refuse: false,
+            hang: false,
+            stubborn: false,
+            hangs: Hangs::default(),
+        }
+    }
+}
+
+/// Told when it has come to where it hangs.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Hangs(pub(crate) Arc<Notify>);
+
+impl PartialEq for Hangs {
+    fn eq(&self, _: &Self) -> bool {
+        true
     }
 }
 
@@ -141,6 +160,7 @@ impl Server for Greeter {
             return Err("it does not want to".into());
         }
         if settings.hang {
+            settings.hangs.0.notify_one();
             std::future::pending::<()>().await;
         }
         Ok(Self { greeting: settings.greeting, stubborn: settings.stubborn, memory })
