@@ -7,5 +7,17 @@ use presence::demo::demo;
 use presence::server::Presence;
 
 fn main() -> ExitCode {
-    App::<Presence>::new().command("demo", demo).run()
+    app().run()
+}
+
+fn app() -> App<Presence> {
+    App::new().command("demo", demo)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_command_line_is_well_formed() {
+        super::app().check();
+    }
 }

@@ -190,12 +190,14 @@ async fn run<S: Server>(settings: Settings<S>, start: Start, log: LogWriter) -> 
         Ok(Err(error)) => {
             let error = one_line(&error);
             startup.scope(|| tracing::error!(error, "cannot start"));
-            let exit = end_early(&supervisor, startup, deadline, Exit::Failed).await;
+            let ending = end_early(&supervisor, startup, deadline, Exit::Failed);
+            let exit = or_cut_short(ending, &mut signals).await;
             return start.failed(&error, exit);
         }
         Err(signal) => {
             startup.scope(|| tracing::info!(signal = signal.name, "told to end before it had started"));
-            let exit = end_early(&supervisor, startup, deadline, Exit::Clean).await;
+            let ending = end_early(&supervisor, startup, deadline, Exit::Clean);
+            let exit = or_cut_short(ending, &mut signals).await;
             return start.given_up(&format!("{} before the server had started", signal.name), exit);
         }
     };
@@ -228,6 +230,14 @@ async fn run<S: Server>(settings: Settings<S>, start: Start, log: LogWriter) -> 
             }
         },
         second = listening.in_context(signal) => Exit::CutShort(second.number),
+    }
+}
+
+/// Of a start that has failed, or was given up: one more signal is not waited out either.
+async fn or_cut_short(ending: impl Future<Output = Exit>, signals: &mut Signals) -> Exit {
+    tokio::select! {
+        exit = ending => exit,
+        signal = signals.next_to_end(|| {}) => Exit::CutShort(signal.number),
     }
 }
 

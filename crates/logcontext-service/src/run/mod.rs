@@ -95,6 +95,18 @@ impl<S: Server> App<S> {
         self
     }
 
+    /// Looks whether flags, variables and subcommands are each other's: one line in a test of every server.
+    ///
+    /// # Panics
+    /// If they are not, or a default of the server is of no use.
+    pub fn check(&self) {
+        let schema = schema::of::<S>();
+        if let Err(faults) = schema.check() {
+            panic!("{}: {faults}", S::NAME);
+        }
+        command::<S>(&schema, &self.commands).debug_assert();
+    }
+
     /// Does what the process's command line says; answers how that went.
     pub fn run(self) -> ExitCode {
         self.run_as(std::env::args_os())
@@ -179,8 +191,12 @@ fn own(commands: Vec<Own>, name: &str, matches: &ArgMatches) -> ExitCode {
 }
 
 fn serve<S: Server>(schema: &Schema, matches: &ArgMatches) -> Exit {
-    let settings = load(schema, matches)
-        .and_then(|config| schema::settings::<S>(&config).map_err(|_| Exit::Misconfigured));
+    let settings = load(schema, matches).and_then(|config| {
+        schema::settings::<S>(&config).map_err(|error| {
+            life::complain(&one_line(&*error));
+            Exit::Misconfigured
+        })
+    });
     match settings {
         Ok(settings) => life::live::<S>(settings, matches.get_flag(DAEMONIZE)),
         Err(exit) => exit,
