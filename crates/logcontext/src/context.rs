@@ -41,6 +41,7 @@ pub(crate) struct Inner {
     id: u64,
     account: AccountRef,
     kind: ContextKind,
+    depth: u8,
     parent: LogContext,
     supervisor: Supervisor,
     name: SmallStr,
@@ -125,6 +126,7 @@ impl LogContext {
         ContextBuilder {
             name: name.into(),
             kind: ContextKind::Task,
+            depth: None,
             label: None,
             request: None,
             supervisor: None,
@@ -185,6 +187,7 @@ impl LogContext {
             id,
             account,
             kind,
+            depth: inner.depth,
             parent: self.clone(),
             supervisor,
             name,
@@ -276,6 +279,12 @@ impl LogContext {
     /// The name of the context that started it, if it was started from one that does not pay for it.
     pub fn started_by(&self) -> Option<&str> {
         self.inner()?.starter.as_deref()
+    }
+
+    /// How many handlers of calls wait for what is done in it, each for the next: 0 where no message has led to it. Its
+    /// parts and what it starts inherit it.
+    pub fn call_depth(&self) -> u8 {
+        self.inner().map_or(0, |inner| inner.depth)
     }
 
     /// The supervisor that it belongs to; the default one for the sentinel.
@@ -492,6 +501,7 @@ impl fmt::Debug for LogContext {
 pub struct ContextBuilder {
     name: SmallStr,
     kind: ContextKind,
+    depth: Option<u8>,
     label: Option<usize>,
     request: Option<Arc<Request>>,
     supervisor: Option<Supervisor>,
@@ -545,6 +555,34 @@ impl ContextBuilder {
     /// ```
     pub fn started_by(mut self, starter: &LogContext) -> Self {
         self.starter = (!starter.is_sentinel()).then(|| starter.name().into());
+        self.depth = self.depth.or(Some(starter.call_depth()));
+        self
+    }
+
+    /// The same where only its name is known: it is in another process, and a message has come from there.
+    ///
+    /// ```
+    /// use logcontext::LogContext;
+    ///
+    /// let handler = LogContext::builder("presence.changed-sender-812").started_by_name("GET-17").start();
+    /// assert_eq!(handler.started_by(), Some("GET-17"));
+    /// ```
+    pub fn started_by_name(mut self, starter: impl Into<Box<str>>) -> Self {
+        self.starter = Some(starter.into());
+        self
+    }
+
+    /// How many handlers of calls wait for what is done in it: see [`LogContext::call_depth`]. Said by whoever runs a
+    /// handler; everybody else's is that of the context that starts it.
+    ///
+    /// ```
+    /// use logcontext::LogContext;
+    ///
+    /// let handler = LogContext::builder("presence.get-3").call_depth(2).start();
+    /// assert_eq!(handler.nested("lookup").call_depth(), 2);
+    /// ```
+    pub fn call_depth(mut self, depth: u8) -> Self {
+        self.depth = Some(depth);
         self
     }
 
@@ -557,10 +595,12 @@ impl ContextBuilder {
     /// Makes the context. Nothing is entered yet.
     pub fn start(self) -> LogContext {
         let supervisor = self.supervisor.unwrap_or_else(Supervisor::current);
+        let depth = self.depth.unwrap_or_else(|| meter::peek(LogContext::call_depth));
         LogContext::make(supervisor, self.kind, self.label, |id, account, supervisor| Inner {
             id,
             account,
             kind: self.kind,
+            depth,
             parent: LogContext::sentinel(),
             supervisor,
             name: self.name,

@@ -2,6 +2,7 @@
 //! totalled by its name, never charged to who started it. Synapse: `run_as_background_process`.
 
 mod every;
+mod process;
 mod queue;
 
 use std::future::Future;
@@ -16,6 +17,7 @@ use crate::spawn::{Background, Belongs, start};
 use crate::supervisor::Supervisor;
 
 pub use every::{Every, First, every};
+pub use process::{Process, process};
 pub use queue::{Queue, QueueBuilder, Refused, queue};
 
 /// Runs `future` as a background process of this name, in a context of its own, linked to the current one.

@@ -1,0 +1,92 @@
+//! [`Bus`]: the handle.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use logcontext::Supervisor;
+use tokio::runtime::Handle;
+
+use crate::config::BusConfig;
+use crate::error::ConnectError;
+use crate::handlers::Handlers;
+use crate::transport::{Connector, Inbox, Link, Status, Transport};
+
+/// A handle to the bus: clone it anywhere, use it from any task, thread or runtime. When the last one is dropped, its
+/// connections are closed.
+#[derive(Clone)]
+pub struct Bus(Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) config: BusConfig,
+    pub(crate) identity: Arc<str>,
+    pub(crate) supervisor: Supervisor,
+    /// Where its loops and timers run, whoever uses it from wherever.
+    pub(crate) runtime: Handle,
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) inbox: Arc<Inbox>,
+    pub(crate) handlers: Handlers,
+}
+
+impl Bus {
+    /// A bus over this transport, on the current runtime, for the current supervisor. It does not wait for the broker:
+    /// what is asked of it meanwhile waits, each within its own time.
+    ///
+    /// # Errors
+    /// If the configuration cannot be.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn over(config: &BusConfig, connector: &dyn Connector) -> Result<Self, ConnectError> {
+        config.check()?;
+        let runtime = Handle::current();
+        let identity: Arc<str> = format!("{}/{:016x}", config.service, fastrand::u64(..)).into();
+        let supervisor = Supervisor::current();
+        let inbox = Arc::new(Inbox::default());
+        let link = Link {
+            config: config.clone(),
+            identity: Arc::clone(&identity),
+            inbox: Arc::clone(&inbox),
+            supervisor: supervisor.clone(),
+        };
+        let transport = connector.connect(link)?;
+        Ok(Self(Arc::new(Inner {
+            config: config.clone(),
+            identity,
+            supervisor,
+            runtime,
+            transport,
+            inbox,
+            handlers: Handlers::default(),
+        })))
+    }
+
+    /// What it is called: its service, and a part that no other has.
+    pub fn identity(&self) -> &str {
+        &self.0.identity
+    }
+
+    /// How its connection to the broker is doing.
+    pub fn status(&self) -> Status {
+        self.0.transport.status()
+    }
+
+    /// Takes nothing more, sends for so long what is to be sent, and closes all connections.
+    pub async fn close(&self, deadline: Duration) {
+        self.0.transport.close(deadline).await;
+    }
+
+    #[expect(dead_code, reason = "for the modules to come")]
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Bus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bus")
+            .field("identity", &self.identity())
+            .field("transport", &self.0.transport)
+            .finish()
+    }
+}

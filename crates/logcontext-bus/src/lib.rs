@@ -1,0 +1,26 @@
+//! Events and calls between the parts of a service, and between services, whose handlers have contexts: whose message
+//! it was, what it cost, and whether it was lost.
+//!
+//! - [`Bus`]: one handle; cloned anywhere, used from any task, thread or runtime, and from sync code.
+//! - [`Event`]: [`Bus::fire`] stores it, every group that [listens](Bus::listen) gets it, at least once.
+//! - [`Rpc`]: [`Bus::call`] asks, at most once, whoever [serves](Bus::serve) it.
+//! - [`transport`]: what a broker must be able to do. In one process ([`Memory`]), or Redis Streams (feature `redis`).
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod bus;
+mod config;
+mod error;
+mod event;
+mod handlers;
+mod message;
+mod name;
+mod rpc;
+pub mod transport;
+
+pub use bus::Bus;
+pub use config::{BusConfig, Retention};
+pub use error::{CallError, ConnectError, FireError, ListenError, ServeError, Waiting};
+pub use event::Event;
+pub use name::InvalidName;
+pub use rpc::Rpc;

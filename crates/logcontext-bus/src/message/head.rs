@@ -1,0 +1,127 @@
+//! The heads of messages.
+
+use logcontext::{LogContext, Request, TraceContext};
+use serde::{Deserialize, Serialize};
+
+/// The version of the heads themselves.
+pub(crate) const WIRE: u32 = 1;
+
+/// Whose message it is: the context it was sent from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Origin {
+    /// The bus that sent it: its service and instance.
+    pub(crate) sender: Box<str>,
+    /// The name of the context.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) context: Option<Box<str>>,
+    /// The id to find its request by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) request: Option<Box<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) traceparent: Option<Box<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tracestate: Option<Box<str>>,
+}
+
+/// Longest texts that are taken over from a message into contexts and logs.
+const LONGEST: usize = 200;
+
+impl Origin {
+    /// Of what the context sends.
+    pub(crate) fn of(context: &LogContext, sender: &str) -> Self {
+        let span = context.request().and_then(Request::span).map(TraceContext::child);
+        Self {
+            sender: sender.into(),
+            context: (!context.is_sentinel()).then(|| context.name().into()),
+            request: context.request_id().map(Into::into),
+            traceparent: span.as_ref().map(|span| span.to_string().into()),
+            tracestate: span.as_ref().and_then(TraceContext::state).map(Into::into),
+        }
+    }
+
+    /// The name of the context that sent it, as it may be logged; of the bus, if there was none.
+    pub(crate) fn starter(&self) -> Box<str> {
+        printable(self.context.as_deref().unwrap_or(&self.sender))
+    }
+
+    /// The request that its handler works for, so that all that one request has led to is found by its id.
+    pub(crate) fn request(&self, method: &'static str, name: &str) -> Request {
+        let request = Request::new(method, name).client(&*printable(&self.sender));
+        let request = match &self.request {
+            Some(id) => request.id(printable(id)),
+            None => request,
+        };
+        let Some(trace) = self.traceparent.as_deref().and_then(|text| TraceContext::parse(text).ok()) else {
+            return request;
+        };
+        request.trace_context(match &self.tracestate {
+            Some(state) => trace.with_state(state),
+            None => trace,
+        })
+    }
+}
+
+/// What may be shown of a text from outside.
+fn printable(text: &str) -> Box<str> {
+    if text.len() <= LONGEST && !text.chars().any(char::is_control) {
+        return text.into();
+    }
+    let shown = text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c });
+    shown.take(LONGEST).collect::<String>().into()
+}
+
+/// Of an event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct EventHead {
+    pub(crate) wire: u32,
+    pub(crate) event: Box<str>,
+    pub(crate) version: u32,
+    /// Tells it from all others: the same if it is sent again.
+    pub(crate) id: Box<str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) key: Option<Box<str>>,
+    #[serde(rename = "from")]
+    pub(crate) origin: Origin,
+}
+
+/// Of a call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CallHead {
+    pub(crate) wire: u32,
+    pub(crate) rpc: Box<str>,
+    pub(crate) version: u32,
+    /// So many handlers wait for it, each for the next.
+    pub(crate) depth: u8,
+    /// So long its caller waits from when it was sent, in milliseconds.
+    pub(crate) timeout_ms: u64,
+    #[serde(rename = "from")]
+    pub(crate) origin: Origin,
+}
+
+/// What became of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Verdict {
+    /// The body is the response.
+    Ok,
+    /// The body is the handler's error.
+    Error,
+    Panicked,
+    BadRequest,
+    TooDeep,
+    Overloaded,
+    /// Its service is shutting down.
+    Abandoned,
+    /// It came too late, or took too long.
+    Expired,
+}
+
+/// Of an answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ReplyHead {
+    pub(crate) wire: u32,
+    pub(crate) verdict: Verdict,
+    /// What was wrong, for whoever called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) detail: Option<Box<str>>,
+}
