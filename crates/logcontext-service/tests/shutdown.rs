@@ -160,3 +160,19 @@ async fn visit(
         assert!(common::exchange(stream, text).await.starts_with("HTTP/1.1 "));
     }
 }
+
+#[test]
+fn a_part_that_cannot_go_on_ends_the_service_in_order_and_says_why() {
+    let ended = on_both(patient(common::PATIENCE), async |running| {
+        let supervisor = running.test.supervisor();
+        let listener = supervisor.context("listener").start();
+        listener.scope(|| supervisor.ask_to_shut_down("the listener `sender` has failed"));
+        listener.finish();
+        supervisor.draining().await;
+    });
+    for ended in ended {
+        assert!(ended.stopped.is_clean(), "{:?}", ended.stopped);
+        assert_eq!(ended.stopped.asked.as_deref(), Some("the listener `sender` has failed"));
+        assert_eq!(ended.happened, ["background", "closed"]);
+    }
+}

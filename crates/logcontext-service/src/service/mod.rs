@@ -74,6 +74,8 @@ pub struct Stopped {
     pub cut: usize,
     /// Connections to the database that were not closed by the deadline.
     pub left_open: usize,
+    /// Why it could not go on, if a part of it had [asked](Supervisor::ask_to_shut_down) for the end.
+    pub asked: Option<Arc<str>>,
 }
 
 impl Stopped {
@@ -83,7 +85,7 @@ impl Stopped {
     }
 
     fn tell(&self, took: Duration) {
-        let Self { aborted, cut, left_open } = self;
+        let Self { aborted, cut, left_open, .. } = self;
         if self.is_clean() {
             tracing::info!(?took, "shut down");
         } else {
@@ -167,7 +169,7 @@ impl<S: Server> Service<S> {
         self.listeners.iter().chain(&self.admin).map(|listener| listener.tls.clone()).collect()
     }
 
-    /// Serves until `stop` completes. Then it accepts no more, ends streams, and lets requests come to their end; then
+    /// Serves until `stop` completes, or a part of it [asks](Supervisor::ask_to_shut_down) for the end. Then it accepts no more, ends streams, and lets requests come to their end; then
     /// what runs in the background; then it closes the datastore: all by the deadline.
     ///
     /// # Errors
@@ -200,24 +202,25 @@ impl<S: Server> Service<S> {
         };
         let ending = async {
             let stopping = async {
-                tokio::select! {
-                    () = stop => {}
-                    () = failed.notified() => {}
-                }
+                let asked = tokio::select! {
+                    () = stop => None,
+                    () = failed.notified() => None,
+                    reason = supervisor.asked_to_shut_down() => Some(reason),
+                };
                 readiness.ends();
                 supervisor.drain();
-                (Deadlines::from_now(whole), supervisor.context("shutdown").start())
+                (Deadlines::from_now(whole), supervisor.context("shutdown").start(), asked)
             };
-            let (served, (deadlines, context)) = tokio::join!(serving, stopping);
+            let (served, (deadlines, context, asked)) = tokio::join!(serving, stopping);
             let rest = deadlines.rest_for_background();
             let shutdown = supervisor.shutdown(rest).in_context(context.clone()).await;
-            (served, shutdown, deadlines, context)
+            (served, shutdown, deadlines, context, asked)
         };
-        let (admin, (served, shutdown, deadlines, context)) = tokio::join!(admin, ending);
+        let (admin, (served, shutdown, deadlines, context, asked)) = tokio::join!(admin, ending);
         // Nothing uses it any more.
         let left_open = opened.close(deadlines.rest()).in_context(context.clone()).await;
         let cut = served.iter().flatten().chain(admin.iter().flatten()).map(|served| served.aborted).sum();
-        let stopped = Stopped { aborted: shutdown.aborted, cut, left_open };
+        let stopped = Stopped { aborted: shutdown.aborted, cut, left_open, asked };
         context.scope(|| stopped.tell(deadlines.elapsed()));
         context.finish();
         admin?;
