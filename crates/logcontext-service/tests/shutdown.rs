@@ -39,7 +39,7 @@ fn requests_end_then_background_work_then_the_datastore() {
     });
     for ended in ended {
         assert!(ended.stopped.is_clean(), "{:?}", ended.stopped);
-        assert_eq!(ended.happened, ["request", "background", "closed"]);
+        assert_eq!(ended.happened, ["request", "background", "server closed", "closed"]);
     }
 }
 
@@ -173,6 +173,6 @@ fn a_part_that_cannot_go_on_ends_the_service_in_order_and_says_why() {
     for ended in ended {
         assert!(ended.stopped.is_clean(), "{:?}", ended.stopped);
         assert_eq!(ended.stopped.asked.as_deref(), Some("the listener `sender` has failed"));
-        assert_eq!(ended.happened, ["background", "closed"]);
+        assert_eq!(ended.happened, ["background", "server closed", "closed"]);
     }
 }

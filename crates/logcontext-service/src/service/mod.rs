@@ -19,6 +19,7 @@ use logcontext::{FutureExt, Running, Supervisor};
 use logcontext_http::{BodyLimitLayer, ContextLayer, ServeOptions};
 use logcontext_metrics::Exporter;
 use tokio::sync::Notify;
+use tokio::time::timeout;
 
 use crate::admin::{self, Readiness};
 use crate::error::StartError;
@@ -175,7 +176,7 @@ impl<S: Server> Service<S> {
     /// # Errors
     /// If it cannot listen any more. Then it ends as if it had been stopped.
     pub async fn run(self, stop: impl Future<Output = ()>) -> io::Result<Stopped> {
-        let Self { supervisor, settings, opened, routes, listeners, admin, readiness, .. } = self;
+        let Self { supervisor, settings, opened, server, routes, listeners, admin, readiness } = self;
         let exporter = Exporter::new(&supervisor);
         let whole = settings.shutdown.deadline.get();
         let app = app::<S>(&supervisor, &settings, routes);
@@ -217,7 +218,12 @@ impl<S: Server> Service<S> {
             (served, shutdown, deadlines, context, asked)
         };
         let (admin, (served, shutdown, deadlines, context, asked)) = tokio::join!(admin, ending);
-        // Nothing uses it any more.
+        // Nothing uses them any more.
+        let rest = deadlines.rest();
+        let closed = timeout(rest, server.close(rest)).in_context(context.clone()).await.is_ok();
+        if !closed {
+            context.scope(|| tracing::warn!("the server was not closed by the deadline"));
+        }
         let left_open = opened.close(deadlines.rest()).in_context(context.clone()).await;
         let cut = served.iter().flatten().chain(admin.iter().flatten()).map(|served| served.aborted).sum();
         let stopped = Stopped { aborted: shutdown.aborted, cut, left_open, asked };
