@@ -16,6 +16,7 @@ mod handlers;
 mod message;
 mod name;
 mod rpc;
+mod schema;
 pub mod transport;
 
 pub use bus::Bus;
@@ -24,3 +25,4 @@ pub use error::{CallError, ConnectError, FireError, ListenError, ServeError, Wai
 pub use event::Event;
 pub use name::InvalidName;
 pub use rpc::Rpc;
+pub use schema::SchemaSet;
