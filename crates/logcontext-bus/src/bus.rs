@@ -5,12 +5,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use logcontext::Supervisor;
+use logcontext::source::Source;
 use tokio::runtime::Handle;
 
 use crate::config::BusConfig;
 use crate::error::ConnectError;
+use crate::figures::ConnectionFigures;
 use crate::handlers::Handlers;
-use crate::transport::{Connector, Inbox, Link, Status, Transport};
+use crate::schema::{Checks, Theirs};
+use crate::transport::{Connector, Inbox, Link, Memory, Status, Transport};
+
+const EXPECTED: &str = if cfg!(feature = "redis") {
+    "memory: or redis://host:port/"
+} else {
+    "memory:, without the feature `redis`,"
+};
 
 /// A handle to the bus: clone it anywhere, use it from any task, thread or runtime. When the last one is dropped, its
 /// connections are closed.
@@ -26,9 +35,36 @@ pub(crate) struct Inner {
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) handlers: Handlers,
+    pub(crate) checks: Checks,
+    pub(crate) theirs: Theirs,
+    /// The supervisor has no hold on it.
+    _figures: Arc<dyn Source>,
 }
 
 impl Bus {
+    /// A bus to the broker of the configuration's URL, on the current runtime, for the current supervisor. It does not
+    /// wait for the broker: what is asked of it meanwhile waits, each within its own time.
+    ///
+    /// `memory:` is a broker that only this bus has; several share one by [`over`](Self::over).
+    ///
+    /// # Errors
+    /// If the configuration cannot be, or the URL is none that is known here.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    #[expect(clippy::unused_async, reason = "outside a runtime there is nothing to connect on")]
+    pub async fn connect(config: &BusConfig) -> Result<Self, ConnectError> {
+        match config.url.split_once(':') {
+            Some(("memory", "")) => Self::over(config, &Memory::new()),
+            #[cfg(feature = "redis")]
+            Some(("redis" | "rediss" | "redis+unix", _)) => {
+                Self::over(config, &crate::transport::Redis::new(&config.url)?)
+            }
+            // Nothing of it is shown: there may be a password in it.
+            _ => Err(ConnectError::Url(format!("expected {EXPECTED} as the URL of a bus"))),
+        }
+    }
+
     /// A bus over this transport, on the current runtime, for the current supervisor. It does not wait for the broker:
     /// what is asked of it meanwhile waits, each within its own time.
     ///
@@ -50,6 +86,11 @@ impl Bus {
             supervisor: supervisor.clone(),
         };
         let transport = connector.connect(link)?;
+        let figures: Arc<dyn Source> = Arc::new(ConnectionFigures {
+            service: config.service.clone(),
+            transport: Arc::clone(&transport),
+        });
+        supervisor.register(&figures);
         Ok(Self(Arc::new(Inner {
             config: config.clone(),
             identity,
@@ -58,6 +99,9 @@ impl Bus {
             transport,
             inbox,
             handlers: Handlers::default(),
+            checks: Checks::default(),
+            theirs: Theirs::default(),
+            _figures: figures,
         })))
     }
 

@@ -12,6 +12,7 @@ mod bus;
 mod config;
 mod error;
 mod event;
+mod figures;
 mod handlers;
 mod message;
 mod name;
