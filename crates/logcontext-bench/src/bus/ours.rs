@@ -20,7 +20,7 @@ pub(super) fn config(url: &str, prefix: &str) -> BusConfig {
 }
 
 pub(super) async fn serve_echo(bus: &Bus) -> Result<()> {
-    bus.serve::<Echo, _>(async |echo: Echo| Ok::<_, String>(echo)).start().await?;
+    bus.serve::<Echo>(async |echo: Echo| Ok::<_, String>(echo)).start().await?;
     Ok(())
 }
 
@@ -75,7 +75,7 @@ impl Heard {
     /// Listens from the oldest event on; answers when so many have come.
     pub(super) async fn all(&self, bus: &Bus, listener: &str, expected: u64) -> Result<()> {
         let heard = self.clone();
-        let listener = bus.listen::<Happened, _>(listener, move |event: Happened| {
+        let listener = bus.listen::<Happened>(listener, move |event: Happened| {
             let heard = heard.clone();
             async move {
                 assert!(!event.text.is_empty());
@@ -86,7 +86,8 @@ impl Heard {
         });
         let listener = listener.since(logcontext_bus::transport::Since::Start).slots(100).start().await?;
         self.more.notified().await;
-        listener.stop().await;
+        listener.stop();
+        listener.stopped().await;
         Ok(())
     }
 }
