@@ -9,6 +9,7 @@ use tokio_util::sync::DropGuard;
 
 use super::command::Then;
 use super::queues::Kind;
+use super::reading::keep_reading;
 use super::server::{self, Server};
 use super::shared::Shared;
 use super::stopping::Stopping;
@@ -70,15 +71,16 @@ struct Taking {
 impl Taking {
     async fn start(
         shared: &Arc<Shared>,
-        rpc: &Arc<str>,
+        rpc: &str,
         lane: Lane,
         slots: Option<Arc<tokio::sync::Semaphore>>,
         calls: mpsc::UnboundedSender<Incoming>,
     ) -> Result<Self, TransportError> {
         shared.queues.settle(server::serve(shared, rpc, lane)).await?;
         let (stopping, end) = (Stopping::default(), shared.end.child_token());
-        let server = Server::new(Arc::clone(shared), Arc::clone(rpc), lane, slots, calls, stopping.clone());
-        shared.spawn("bus_redis_calls", end.clone(), server.run());
+        let server = Server::new(Arc::clone(shared), rpc, lane, slots, calls, stopping.clone());
+        let reading = keep_reading(Arc::clone(shared), stopping.clone(), server);
+        shared.spawn("bus_redis_calls", end.clone(), reading);
         Ok(Self { lane, stopping, _end: end.drop_guard() })
     }
 

@@ -5,12 +5,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use redis::{Cmd, Value, cmd};
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::DropGuard;
 
 use super::command::Then;
 use super::keys::Keys;
 use super::queues::Kind;
 use super::reader::{Reader, Stream};
+use super::reading::keep_reading;
 use super::scripts;
 use super::shared::Shared;
 use super::stopping::Stopping;
@@ -48,7 +49,8 @@ impl EventTransport for RedisTransport {
                 shared: Arc::clone(&shared),
             };
             let reader = Reader::new(Arc::clone(&shared), wish, streams, consumer.stopping.clone());
-            shared.spawn("bus_redis_events", end, reader.run());
+            let reading = keep_reading(Arc::clone(&shared), consumer.stopping.clone(), reader);
+            shared.spawn("bus_redis_events", end, reading);
             Ok(Arc::new(consumer) as Arc<dyn Subscription>)
         })
     }

@@ -18,6 +18,7 @@ mod leases;
 mod log;
 mod queues;
 mod reader;
+mod reading;
 mod schemas;
 mod scripts;
 mod server;

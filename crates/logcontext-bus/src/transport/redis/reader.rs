@@ -1,21 +1,21 @@
 //! Reads events for one consumer, by a connection of its own.
 
+use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use redis::{Pipeline, Value, cmd};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-use super::backoff::Backoff;
 use super::events::make_group;
+use super::reading::{End, Reads};
 use super::scripts;
 use super::shared::Shared;
 use super::stopping::Stopping;
 use super::value;
 use super::wire::Wire;
-use crate::transport::{Delivery, DeliveryId, EventId, Message, Since, Subscribe};
+use crate::transport::{Delivery, DeliveryId, Message, Since, Subscribe};
 
 /// So many events are read at once, at most.
 const BATCH: usize = 128;
@@ -48,16 +48,11 @@ pub(super) struct Reader {
     turn: usize,
 }
 
-/// Why reading has come to an end.
-enum End {
-    Lost(Arc<str>),
-    /// Nobody wants any more.
-    Stopped,
-}
-
-impl From<Arc<str>> for End {
-    fn from(why: Arc<str>) -> Self {
-        Self::Lost(why)
+impl Reads for Reader {
+    async fn read_all(&mut self, mut wire: Wire) -> End {
+        match self.read_on(&mut wire).await {
+            Err(end) => end,
+        }
     }
 }
 
@@ -76,47 +71,16 @@ impl Reader {
         Self { shared, wish, streams, stopping, look: Instant::now(), turn: 0 }
     }
 
-    /// Until it is stopped.
-    pub(super) async fn run(mut self) {
-        let _done = self.stopping.done_when_dropped();
-        let stopping = self.stopping.clone();
-        let mut backoff = Backoff::new();
-        let mut has_been_connected = false;
-        while !stopping.is_asked() {
-            let opened = tokio::select! {
-                biased;
-                () = stopping.asked() => return,
-                opened = Wire::open(&self.shared, None) => opened,
-            };
-            if let Ok(wire) = opened {
-                backoff.reset();
-                if has_been_connected {
-                    self.shared.reconnects.fetch_add(1, Relaxed);
-                }
-                has_been_connected = true;
-                stopping.reads_by(wire.id);
-                if let Err(End::Stopped) = self.read_all(wire).await {
-                    return;
-                }
-            }
-            tokio::select! {
-                biased;
-                () = stopping.asked() => return,
-                () = tokio::time::sleep(backoff.next()) => {}
-            }
-        }
-    }
-
-    async fn read_all(&mut self, mut wire: Wire) -> Result<std::convert::Infallible, End> {
+    async fn read_on(&mut self, wire: &mut Wire) -> Result<Infallible, End> {
         loop {
-            let mut slots = self.slots(&mut wire).await?;
-            self.take_over(&mut wire, &mut slots).await?;
+            let mut slots = self.slots(wire).await?;
+            self.take_over(wire, &mut slots).await?;
             if Instant::now() >= self.look {
                 self.look = Instant::now() + (self.wish.claim_after / 4).min(LOOK);
-                self.claim(&mut wire, &mut slots).await?;
+                self.claim(wire, &mut slots).await?;
             }
             if !slots.is_empty() {
-                self.read(&mut wire, &mut slots).await?;
+                self.read(wire, &mut slots).await?;
             }
         }
     }

@@ -1,14 +1,14 @@
 //! Reads the calls of one lane, by a connection of its own.
 
+use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use redis::{Cmd, Pipeline, Value, cmd};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use super::backoff::Backoff;
 use super::clock::Clock;
+use super::reading::{End, Reads};
 use super::shared::Shared;
 use super::stopping::Stopping;
 use super::wire::Wire;
@@ -53,31 +53,26 @@ pub(super) struct Server {
     caller: Arc<str>,
 }
 
-/// Why reading has come to an end.
-enum End {
-    Lost,
-    /// Nobody wants any more.
-    Stopped,
-}
-
-impl From<Arc<str>> for End {
-    fn from(_: Arc<str>) -> Self {
-        Self::Lost
+impl Reads for Server {
+    async fn read_all(&mut self, mut wire: Wire) -> End {
+        match self.read_on(&mut wire).await {
+            Err(end) => end,
+        }
     }
 }
 
 impl Server {
     pub(super) fn new(
         shared: Arc<Shared>,
-        rpc: Arc<str>,
+        rpc: &str,
         lane: Lane,
         slots: Option<Arc<Semaphore>>,
         calls: mpsc::UnboundedSender<Incoming>,
         stopping: Stopping,
     ) -> Self {
         Self {
-            key: shared.keys.calls(&rpc, lane),
-            serve: serve(&shared, &rpc, lane),
+            key: shared.keys.calls(rpc, lane),
+            serve: serve(&shared, rpc, lane),
             shared,
             slots,
             calls,
@@ -90,52 +85,21 @@ impl Server {
         }
     }
 
-    /// Until it is stopped.
-    pub(super) async fn run(mut self) {
-        let _done = self.stopping.done_when_dropped();
-        let stopping = self.stopping.clone();
-        let mut backoff = Backoff::new();
-        let mut has_been_connected = false;
-        loop {
-            let opened = tokio::select! {
-                biased;
-                () = stopping.asked() => return,
-                opened = Wire::open(&self.shared, None) => opened,
-            };
-            if let Ok(wire) = opened {
-                backoff.reset();
-                if has_been_connected {
-                    self.shared.reconnects.fetch_add(1, Relaxed);
-                }
-                has_been_connected = true;
-                stopping.reads_by(wire.id);
-                self.sign = tokio::time::Instant::now();
-                if let Err(End::Stopped) = self.read_all(wire).await {
-                    return;
-                }
-            }
-            tokio::select! {
-                biased;
-                () = stopping.asked() => return,
-                () = tokio::time::sleep(backoff.next()) => {}
-            }
-        }
-    }
-
-    async fn read_all(&mut self, mut wire: Wire) -> Result<std::convert::Infallible, End> {
+    async fn read_on(&mut self, wire: &mut Wire) -> Result<Infallible, End> {
+        self.give_sign(wire).await?;
         loop {
             if tokio::time::Instant::now() >= self.sign {
-                self.give_sign(&mut wire).await?;
+                self.give_sign(wire).await?;
             }
-            let Some(mut slots) = self.slots(&mut wire).await? else { continue };
-            self.read(&mut wire, &mut slots).await?;
+            let Some(mut slots) = self.slots(wire).await? else { continue };
+            self.read(wire, &mut slots).await?;
         }
     }
 
     async fn give_sign(&mut self, wire: &mut Wire) -> Result<(), End> {
         let asked = Instant::now();
         let answer = wire.ask_one(&self.serve, Duration::ZERO).await?;
-        self.clock = Some(Clock::read(asked, &answer).ok_or(End::Lost)?);
+        self.clock = Some(Clock::read(asked, &answer).ok_or_else(|| lost(&answer))?);
         self.sign = tokio::time::Instant::now() + SIGN;
         Ok(())
     }
@@ -178,9 +142,10 @@ impl Server {
             return Err(End::Stopped);
         }
         match wire.ask(&commands, wait).await?.pop() {
+            None => Err(lost(&Value::Nil)),
             // When all servers were taken for dead, or the broker has forgotten all.
             Some(Value::ServerError(error)) if error.code() == "NOGROUP" => self.give_sign(wire).await,
-            Some(Value::ServerError(_)) | None => Err(End::Lost),
+            Some(Value::ServerError(error)) => Err(End::Lost(error.to_string().into())),
             Some(answer) => self.deliver(answer, slots),
         }
     }
@@ -207,4 +172,8 @@ impl Server {
         }
         Ok(())
     }
+}
+
+fn lost(answer: &Value) -> End {
+    End::Lost(format!("an answer of another kind: {answer:?}").into())
 }

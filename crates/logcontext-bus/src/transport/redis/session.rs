@@ -61,25 +61,28 @@ impl Session {
 
     /// Until all is done after nothing more is taken.
     pub(super) async fn run(mut self) {
-        let mut backoff = Backoff::new();
-        let mut has_been_connected = false;
+        let (mut backoff, mut has_been_connected) = (Backoff::new(), false);
         loop {
             let why = match self.connect().await {
                 Ok(wire) => {
                     backoff.reset();
                     if has_been_connected {
                         self.shared.reconnects.fetch_add(1, Relaxed);
+                        tracing::info!(target: "logcontext::bus", "connected to the broker again");
                     }
                     has_been_connected = true;
-                    self.shared.connected.send_replace(Ok(()));
+                    let _ = self.shared.connected.send_replace(Ok(()));
                     match self.serve(wire).await {
                         Ok(()) => return,
-                        Err(why) => why,
+                        Err(why) => {
+                            tracing::warn!(target: "logcontext::bus", %why, "the connection to the broker was lost");
+                            why
+                        }
                     }
                 }
                 Err(why) => why,
             };
-            self.shared.connected.send_replace(Err(Arc::clone(&why)));
+            let _ = self.shared.connected.send_replace(Err(Arc::clone(&why)));
             for call in self.take_under_way() {
                 self.shared.inbox.lost(call, Arc::clone(&why));
             }
@@ -293,6 +296,6 @@ impl Drop for Session {
         for call in self.take_under_way() {
             self.shared.inbox.lost(call, Arc::clone(&why));
         }
-        self.shared.connected.send_replace(Err(why));
+        let _ = self.shared.connected.send_replace(Err(why));
     }
 }
