@@ -26,7 +26,8 @@ impl CallTransport for RedisTransport {
         // Who serves it has made the stream.
         add.arg(shared.keys.calls(rpc, lane)).arg("NOMKSTREAM").arg("*");
         add.arg(hearing::caller(&shared.identity, call)).arg(message.to_frame());
-        Box::pin(shared.queues.ask(Kind::Calls, add, move |asker| Then::Call { call, rpc, lane, asker }))
+        let kind = if lane == Lane::Nested { Kind::NestedCalls } else { Kind::Calls };
+        Box::pin(shared.queues.ask(kind, add, move |asker| Then::Call { call, rpc, lane, asker }))
     }
 
     fn cancel(&self, _: &'static str, _: Lane, call: u64) {

@@ -19,10 +19,12 @@ pub(super) enum Kind {
     Upkeep,
     Events,
     Calls,
+    /// Calls from handlers: whatever waits in front of those waits for a handler, perhaps.
+    NestedCalls,
     Replies,
 }
 
-const KINDS: usize = 4;
+const KINDS: usize = 5;
 
 /// Where commands are put in.
 pub(super) struct Queues {
@@ -123,14 +125,14 @@ impl Waiting {
     /// Adds what is next, of each kind some. Ready when there is something; `false` when there never will be.
     pub(super) fn poll_next(&mut self, cx: &mut Context<'_>, batch: &mut Batch) -> Poll<bool> {
         let mut are_over = true;
+        batch.has_all_calls = true;
         // Before the calls: see `Batch::has_all_calls`.
         let _ = self.forgotten.poll_recv_many(cx, &mut batch.forgotten, usize::MAX);
         for (kind, receiver) in self.receivers.iter_mut().enumerate() {
             let taken = receiver.poll_recv_many(cx, &mut batch.commands, ROUND);
             are_over &= matches!(taken, Poll::Ready(0));
-            if kind == Kind::Calls as usize {
-                batch.has_all_calls = !matches!(taken, Poll::Ready(ROUND));
-            }
+            let is_of_calls = [Kind::Calls as usize, Kind::NestedCalls as usize].contains(&kind);
+            batch.has_all_calls &= !(is_of_calls && taken == Poll::Ready(ROUND));
         }
         if batch.is_empty() && !are_over { Poll::Pending } else { Poll::Ready(!batch.is_empty()) }
     }

@@ -87,5 +87,12 @@ if length > cap then
   end
   redis.call('XTRIM', key, 'MAXLEN', '=', cap)
   length = cap
+  -- Who has not come so far goes on behind what was cut; else the broker counts that as unread for ever.
+  local added = pairs_of(redis.call('XINFO', 'STREAM', key))['entries-added']
+  for _, group in ipairs(groups) do
+    if added and before(group['last-delivered-id'], last) then
+      redis.call('XGROUP', 'SETID', key, group.name, last, 'ENTRIESREAD', added - length)
+    end
+  end
 end
 return {length, lost, unpack(behind)}
