@@ -10,6 +10,8 @@
 
 mod bus;
 mod config;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 mod error;
 mod event;
 mod figures;
