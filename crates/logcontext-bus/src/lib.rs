@@ -17,6 +17,7 @@ mod handlers;
 mod message;
 mod name;
 mod rpc;
+mod schema;
 pub mod transport;
 
 pub use bus::Bus;
@@ -25,3 +26,4 @@ pub use error::{CallError, ConnectError, FireError, ListenError, ServeError, Wai
 pub use event::Event;
 pub use name::InvalidName;
 pub use rpc::Rpc;
+pub use schema::SchemaSet;

@@ -56,6 +56,13 @@ pub trait Server: Send + Sync + Sized + 'static {
     /// `startup`, when nothing can fail any more.
     fn background(self: Arc<Self>) {}
 
+    /// Closes what it has open beside its datastore, within so long: a connection to a bus, for one. It is called when
+    /// nothing runs in the background any more, before the datastore is closed.
+    fn close(&self, deadline: Duration) -> impl Future<Output = ()> + Send {
+        let _ = deadline;
+        async {}
+    }
+
     /// How contexts are made of requests: quiet paths, a trusted header for ids, who may see `Server-Timing`.
     fn contexts(layer: ContextLayer) -> ContextLayer {
         layer

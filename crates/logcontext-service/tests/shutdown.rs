@@ -39,7 +39,7 @@ fn requests_end_then_background_work_then_the_datastore() {
     });
     for ended in ended {
         assert!(ended.stopped.is_clean(), "{:?}", ended.stopped);
-        assert_eq!(ended.happened, ["request", "background", "closed"]);
+        assert_eq!(ended.happened, ["request", "background", "server closed", "closed"]);
     }
 }
 
@@ -158,5 +158,21 @@ async fn visit(
         stream.write_all(text.as_bytes()).await.unwrap();
     } else {
         assert!(common::exchange(stream, text).await.starts_with("HTTP/1.1 "));
+    }
+}
+
+#[test]
+fn a_part_that_cannot_go_on_ends_the_service_in_order_and_says_why() {
+    let ended = on_both(patient(common::PATIENCE), async |running| {
+        let supervisor = running.test.supervisor();
+        let listener = supervisor.context("listener").start();
+        listener.scope(|| supervisor.ask_to_shut_down("the listener `sender` has failed"));
+        listener.finish();
+        supervisor.draining().await;
+    });
+    for ended in ended {
+        assert!(ended.stopped.is_clean(), "{:?}", ended.stopped);
+        assert_eq!(ended.stopped.asked.as_deref(), Some("the listener `sender` has failed"));
+        assert_eq!(ended.happened, ["background", "server closed", "closed"]);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::panic::Location;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::task::AbortHandle;
@@ -72,6 +72,8 @@ struct Entries {
 pub(crate) struct RunningList {
     entries: Stepwise<Entries>,
     tracker: TaskTracker,
+    reason: OnceLock<Arc<str>>,
+    asked: CancellationToken,
     drain: CancellationToken,
     stop: CancellationToken,
     closed: CancellationToken,
@@ -206,6 +208,43 @@ impl Supervisor {
     /// Has the shutdown begun? Then no background process is started any more.
     pub fn is_shutting_down(&self) -> bool {
         self.running_list().is_stopping()
+    }
+
+    /// Asks whoever runs the service to shut it down, for this reason: for what finds that the service cannot go on, and
+    /// cannot end it itself. The first reason counts; answers whether this was it. It is logged, at error level, in the
+    /// current context. Nothing else happens here.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use logcontext::Supervisor;
+    ///
+    /// let service = Supervisor::new("presence");
+    /// assert!(service.ask_to_shut_down("the listener `sender` has failed"));
+    /// assert!(!service.ask_to_shut_down("another one has failed"));
+    /// assert_eq!(&*service.asked_to_shut_down().await, "the listener `sender` has failed");
+    /// # }
+    /// ```
+    pub fn ask_to_shut_down(&self, reason: &str) -> bool {
+        let list = self.running_list();
+        let is_first = list.reason.set(reason.into()).is_ok();
+        if is_first {
+            tracing::error!(target: "logcontext::background", reason, "asked to shut down");
+            list.asked.cancel();
+        }
+        is_first
+    }
+
+    /// Completes, with the reason, when somebody [asks](Self::ask_to_shut_down) for the service to be shut down: what
+    /// whoever runs it waits for, next to signals.
+    pub async fn asked_to_shut_down(&self) -> Arc<str> {
+        let list = self.running_list();
+        loop {
+            list.asked.cancelled().await;
+            // Set before it was told.
+            if let Some(reason) = list.reason.get() {
+                return Arc::clone(reason);
+            }
+        }
     }
 
     /// Tells listeners to take no more, and streams to come to an end. Background processes go on, and are taken,

@@ -222,8 +222,14 @@ async fn run<S: Server>(settings: Settings<S>, start: Start, log: LogWriter) -> 
     };
     tokio::select! {
         ended = service.run(async { drop(stopped.await) }) => match ended {
-            Ok(stopped) if stopped.is_clean() => Exit::Clean,
-            Ok(_) => Exit::Unclean,
+            Ok(stopped) => match &stopped.asked {
+                Some(reason) => {
+                    complain(&one_line_of(reason));
+                    Exit::Failed
+                }
+                None if stopped.is_clean() => Exit::Clean,
+                None => Exit::Unclean,
+            },
             Err(error) => {
                 complain(&one_line(&error));
                 Exit::Failed

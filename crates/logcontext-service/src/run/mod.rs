@@ -9,7 +9,6 @@ mod systemd;
 use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, Write as _};
-use std::marker::PhantomData;
 use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
@@ -17,6 +16,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use crate::config::{Config, Schema, without_passwords};
 use crate::error::one_line;
 use crate::server::{BoxError, Server};
+use crate::service::Settings;
 use exit::Exit;
 
 /// Runs a server as a command: all of `main`.
@@ -58,23 +58,29 @@ pub fn run<S: Server>() -> ExitCode {
 }
 
 /// A server's command with subcommands of its own: see [`run`].
-pub struct App<S> {
-    commands: Vec<Own>,
-    server: PhantomData<fn() -> S>,
+pub struct App<S: Server> {
+    commands: Vec<Own<S>>,
 }
 
-type Run = dyn FnOnce(&ArgMatches) -> Result<ExitCode, BoxError>;
-
 /// A subcommand that only this server has.
-struct Own {
+struct Own<S: Server> {
     command: Command,
-    run: Box<Run>,
+    run: Run<S>,
+}
+
+type Ran = Result<ExitCode, BoxError>;
+
+type RunWithSettings<S> = dyn FnOnce(&ArgMatches, Settings<S>) -> Ran;
+
+enum Run<S: Server> {
+    Alone(Box<dyn FnOnce(&ArgMatches) -> Ran>),
+    WithSettings(Box<RunWithSettings<S>>),
 }
 
 impl<S: Server> App<S> {
     /// With what every server has.
     pub fn new() -> Self {
-        Self { commands: Vec::new(), server: PhantomData }
+        Self { commands: Vec::new() }
     }
 
     /// With this subcommand as well, whose options are clap's. Its error is shown on one line, without passwords, and
@@ -91,7 +97,27 @@ impl<S: Server> App<S> {
     {
         let run =
             Box::new(move |matches: &ArgMatches| run(&A::from_arg_matches(matches)?).map_err(Into::into));
-        self.commands.push(Own { command: A::augment_args(Command::new(name)), run });
+        self.commands.push(Own { command: A::augment_args(Command::new(name)), run: Run::Alone(run) });
+        self
+    }
+
+    /// The same for a subcommand that needs the server's configuration, as `serve` would have it: it takes the same file,
+    /// variables and flags.
+    #[must_use]
+    pub fn command_with_settings<A, E>(
+        mut self,
+        name: &'static str,
+        run: impl FnOnce(&A, Settings<S>) -> Result<ExitCode, E> + 'static,
+    ) -> Self
+    where
+        A: Args + FromArgMatches,
+        E: Into<BoxError>,
+    {
+        let run = Box::new(move |matches: &ArgMatches, settings: Settings<S>| {
+            run(&A::from_arg_matches(matches)?, settings).map_err(Into::into)
+        });
+        let command = A::augment_args(Command::new(name));
+        self.commands.push(Own { command, run: Run::WithSettings(run) });
         self
     }
 
@@ -126,7 +152,7 @@ impl<S: Server> App<S> {
                 Some((_, matches)) => check(&schema, matches).into(),
                 None => Exit::Misconfigured.into(),
             },
-            Some((name, matches)) => own(self.commands, name, matches),
+            Some((name, matches)) => own(self.commands, &schema, name, matches),
             None => Exit::Misconfigured.into(),
         }
     }
@@ -138,14 +164,14 @@ impl<S: Server> Default for App<S> {
     }
 }
 
-impl<S> fmt::Debug for App<S> {
+impl<S: Server> fmt::Debug for App<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let commands: Vec<_> = self.commands.iter().map(|own| own.command.get_name()).collect();
         f.debug_struct("App").field("commands", &commands).finish_non_exhaustive()
     }
 }
 
-fn command<S: Server>(schema: &Schema, own: &[Own]) -> Command {
+fn command<S: Server>(schema: &Schema, own: &[Own<S>]) -> Command {
     let serve = Command::new("serve")
         .about("Run the server until SIGINT or SIGTERM")
         .long_about(format!("Run the server until SIGINT or SIGTERM.\n\n{}", exit::HELP))
@@ -175,32 +201,59 @@ fn command<S: Server>(schema: &Schema, own: &[Own]) -> Command {
         .arg_required_else_help(true)
         .subcommand(serve)
         .subcommand(config)
-        .subcommands(own.iter().map(|own| own.command.clone()))
+        .subcommands(own.iter().map(|own| own.whole(schema)))
 }
 
 const DAEMONIZE: &str = "daemonize";
 
-fn own(commands: Vec<Own>, name: &str, matches: &ArgMatches) -> ExitCode {
+impl<S: Server> Own<S> {
+    /// With the flags of the configuration, wherever they are put, if it needs that.
+    fn whole(&self, schema: &Schema) -> Command {
+        match self.run {
+            Run::Alone(_) => self.command.clone(),
+            Run::WithSettings(_) => {
+                let flags = schema.args().into_iter().map(|arg| arg.global(true).hide_short_help(true));
+                self.command.clone().args(flags)
+            }
+        }
+    }
+}
+
+fn own<S: Server>(commands: Vec<Own<S>>, schema: &Schema, name: &str, matches: &ArgMatches) -> ExitCode {
     let Some(own) = commands.into_iter().find(|own| own.command.get_name() == name) else {
         return Exit::Misconfigured.into();
     };
-    (own.run)(matches).unwrap_or_else(|error| {
+    let ran = match own.run {
+        Run::Alone(run) => run(matches),
+        // What was given to any part of the command is known to the innermost.
+        Run::WithSettings(run) => match settings::<S>(schema, innermost(matches)) {
+            Ok(settings) => run(matches, settings),
+            Err(exit) => return exit.into(),
+        },
+    };
+    ran.unwrap_or_else(|error| {
         life::complain(&one_line(&*error));
         Exit::Failed.into()
     })
 }
 
+fn innermost(matches: &ArgMatches) -> &ArgMatches {
+    matches.subcommand().map_or(matches, |(_, matches)| innermost(matches))
+}
+
 fn serve<S: Server>(schema: &Schema, matches: &ArgMatches) -> Exit {
-    let settings = load(schema, matches).and_then(|config| {
-        schema::settings::<S>(&config).map_err(|error| {
-            life::complain(&one_line(&*error));
-            Exit::Misconfigured
-        })
-    });
-    match settings {
+    match settings::<S>(schema, matches) {
         Ok(settings) => life::live::<S>(settings, matches.get_flag(DAEMONIZE)),
         Err(exit) => exit,
     }
+}
+
+fn settings<S: Server>(schema: &Schema, matches: &ArgMatches) -> Result<Settings<S>, Exit> {
+    let config = load(schema, matches)?;
+    schema::settings::<S>(&config).map_err(|error| {
+        life::complain(&one_line(&*error));
+        Exit::Misconfigured
+    })
 }
 
 fn check(schema: &Schema, matches: &ArgMatches) -> Exit {

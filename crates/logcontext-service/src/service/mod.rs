@@ -19,6 +19,7 @@ use logcontext::{FutureExt, Running, Supervisor};
 use logcontext_http::{BodyLimitLayer, ContextLayer, ServeOptions};
 use logcontext_metrics::Exporter;
 use tokio::sync::Notify;
+use tokio::time::timeout;
 
 use crate::admin::{self, Readiness};
 use crate::error::StartError;
@@ -74,6 +75,8 @@ pub struct Stopped {
     pub cut: usize,
     /// Connections to the database that were not closed by the deadline.
     pub left_open: usize,
+    /// Why it could not go on, if a part of it had [asked](Supervisor::ask_to_shut_down) for the end.
+    pub asked: Option<Arc<str>>,
 }
 
 impl Stopped {
@@ -83,7 +86,7 @@ impl Stopped {
     }
 
     fn tell(&self, took: Duration) {
-        let Self { aborted, cut, left_open } = self;
+        let Self { aborted, cut, left_open, .. } = self;
         if self.is_clean() {
             tracing::info!(?took, "shut down");
         } else {
@@ -167,13 +170,13 @@ impl<S: Server> Service<S> {
         self.listeners.iter().chain(&self.admin).map(|listener| listener.tls.clone()).collect()
     }
 
-    /// Serves until `stop` completes. Then it accepts no more, ends streams, and lets requests come to their end; then
+    /// Serves until `stop` completes, or a part of it [asks](Supervisor::ask_to_shut_down) for the end. Then it accepts no more, ends streams, and lets requests come to their end; then
     /// what runs in the background; then it closes the datastore: all by the deadline.
     ///
     /// # Errors
     /// If it cannot listen any more. Then it ends as if it had been stopped.
     pub async fn run(self, stop: impl Future<Output = ()>) -> io::Result<Stopped> {
-        let Self { supervisor, settings, opened, routes, listeners, admin, readiness, .. } = self;
+        let Self { supervisor, settings, opened, server, routes, listeners, admin, readiness } = self;
         let exporter = Exporter::new(&supervisor);
         let whole = settings.shutdown.deadline.get();
         let app = app::<S>(&supervisor, &settings, routes);
@@ -200,24 +203,30 @@ impl<S: Server> Service<S> {
         };
         let ending = async {
             let stopping = async {
-                tokio::select! {
-                    () = stop => {}
-                    () = failed.notified() => {}
-                }
+                let asked = tokio::select! {
+                    () = stop => None,
+                    () = failed.notified() => None,
+                    reason = supervisor.asked_to_shut_down() => Some(reason),
+                };
                 readiness.ends();
                 supervisor.drain();
-                (Deadlines::from_now(whole), supervisor.context("shutdown").start())
+                (Deadlines::from_now(whole), supervisor.context("shutdown").start(), asked)
             };
-            let (served, (deadlines, context)) = tokio::join!(serving, stopping);
+            let (served, (deadlines, context, asked)) = tokio::join!(serving, stopping);
             let rest = deadlines.rest_for_background();
             let shutdown = supervisor.shutdown(rest).in_context(context.clone()).await;
-            (served, shutdown, deadlines, context)
+            (served, shutdown, deadlines, context, asked)
         };
-        let (admin, (served, shutdown, deadlines, context)) = tokio::join!(admin, ending);
-        // Nothing uses it any more.
+        let (admin, (served, shutdown, deadlines, context, asked)) = tokio::join!(admin, ending);
+        // Nothing uses them any more.
+        let rest = deadlines.rest();
+        let closed = timeout(rest, server.close(rest)).in_context(context.clone()).await.is_ok();
+        if !closed {
+            context.scope(|| tracing::warn!("the server was not closed by the deadline"));
+        }
         let left_open = opened.close(deadlines.rest()).in_context(context.clone()).await;
         let cut = served.iter().flatten().chain(admin.iter().flatten()).map(|served| served.aborted).sum();
-        let stopped = Stopped { aborted: shutdown.aborted, cut, left_open };
+        let stopped = Stopped { aborted: shutdown.aborted, cut, left_open, asked };
         context.scope(|| stopped.tell(deadlines.elapsed()));
         context.finish();
         admin?;

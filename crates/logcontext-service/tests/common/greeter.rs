@@ -166,6 +166,11 @@ impl Server for Greeter {
         Ok(Self { greeting: settings.greeting, stubborn: settings.stubborn, memory })
     }
 
+    async fn close(&self, deadline: Duration) {
+        assert!(!deadline.is_zero(), "there is time left for it");
+        self.memory.note("server closed");
+    }
+
     fn routes(self: Arc<Self>) -> Router {
         let (slow, endless, greeting) =
             (Arc::clone(&self.memory), Arc::clone(&self.memory), self.greeting.clone());
