@@ -12,7 +12,6 @@ use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -35,11 +34,7 @@ pub(crate) struct Waits {
 
 impl Default for Waits {
     fn default() -> Self {
-        Self {
-            shards: std::array::from_fn(|_| Mutex::default()),
-            clock: Clock::new(),
-            sooner: Notify::new(),
-        }
+        Self { shards: std::array::from_fn(|_| Mutex::default()), clock: Clock::new(), sooner: Notify::new() }
     }
 }
 

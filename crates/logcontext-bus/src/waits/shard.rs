@@ -201,8 +201,14 @@ impl Shard {
     fn take_free(&mut self) -> u32 {
         if self.free == NONE {
             let at = self.places.len() as u32;
-            let place =
-                Place { generation: 0, kind: Kind::Call, state: State::Free, due: 0, next: NONE, previous: NONE };
+            let place = Place {
+                generation: 0,
+                kind: Kind::Call,
+                state: State::Free,
+                due: 0,
+                next: NONE,
+                previous: NONE,
+            };
             self.places.push(place);
             return at;
         }

@@ -7,7 +7,6 @@ use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 
-use super::{Kind, Told};
 use crate::transport::Inbox;
 
 /// The task that ends waits whose time is over, until this is dropped.
@@ -58,4 +57,3 @@ impl Drop for Last {
         self.0.close();
     }
 }
-
