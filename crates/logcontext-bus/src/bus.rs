@@ -2,18 +2,24 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use logcontext::Supervisor;
 use logcontext::source::Source;
 use tokio::runtime::Handle;
+use tokio::time::Instant;
 
+use crate::blocking::Threads;
+use crate::call::Callees;
 use crate::config::BusConfig;
 use crate::error::ConnectError;
 use crate::figures::ConnectionFigures;
 use crate::handlers::Handlers;
 use crate::schema::{Checks, Theirs};
+use crate::serve::Serving;
 use crate::transport::{Connector, Inbox, Link, Memory, Status, Transport};
+use crate::waits::Sweeping;
 
 const EXPECTED: &str = if cfg!(feature = "redis") {
     "memory: or redis://host:port/"
@@ -35,8 +41,14 @@ pub(crate) struct Inner {
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) handlers: Handlers,
-    pub(crate) checks: Checks,
     pub(crate) theirs: Theirs,
+    pub(crate) threads: Threads,
+    pub(crate) checks: Checks,
+    pub(crate) callees: Arc<Callees>,
+    pub(crate) serving: Serving,
+    /// So many nested calls are handled.
+    pub(crate) nested: AtomicUsize,
+    _sweeping: Sweeping,
     /// The supervisor has no hold on it.
     _figures: Arc<dyn Source>,
 }
@@ -91,6 +103,11 @@ impl Bus {
             transport: Arc::clone(&transport),
         });
         supervisor.register(&figures);
+        let threads = Threads::new(&supervisor, &runtime);
+        let callees = Callees::new(&config.service, &inbox);
+        let source: Arc<dyn Source> = Arc::clone(&callees) as _;
+        supervisor.register(&source);
+        let sweeping = Sweeping::begin(Arc::clone(&inbox), &runtime);
         Ok(Self(Arc::new(Inner {
             config: config.clone(),
             identity,
@@ -99,8 +116,13 @@ impl Bus {
             transport,
             inbox,
             handlers: Handlers::default(),
-            checks: Checks::default(),
             theirs: Theirs::default(),
+            threads,
+            checks: Checks::default(),
+            callees,
+            serving: Serving::default(),
+            nested: AtomicUsize::new(0),
+            _sweeping: sweeping,
             _figures: figures,
         })))
     }
@@ -118,11 +140,24 @@ impl Bus {
     /// Takes nothing more, sends for so long what is to be sent, and closes all connections.
     pub async fn close(&self, deadline: Duration) {
         self.0.transport.close(deadline).await;
+        self.0.inbox.close();
     }
 
-    #[expect(dead_code, reason = "for the modules to come")]
     pub(crate) fn inner(&self) -> &Arc<Inner> {
         &self.0
+    }
+}
+
+impl Inner {
+    /// Now, by the bus's own clock, which a test may have stopped, whoever asks.
+    pub(crate) fn now(&self) -> Instant {
+        let _entered = self.runtime.enter();
+        Instant::now()
+    }
+
+    /// Handlers of calls as deep as that are one deeper, and still known to be.
+    pub(crate) fn max_depth(&self) -> u8 {
+        self.config.max_depth.min(u8::MAX - 1)
     }
 }
 

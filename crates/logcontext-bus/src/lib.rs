@@ -8,7 +8,9 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod blocking;
 mod bus;
+mod call;
 mod config;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
@@ -20,12 +22,17 @@ mod message;
 mod name;
 mod rpc;
 mod schema;
+mod serve;
 pub mod transport;
+mod waits;
+mod within;
 
 pub use bus::Bus;
+pub use call::{Call, Calling};
 pub use config::{BusConfig, Retention};
 pub use error::{CallError, ConnectError, FireError, ListenError, ServeError, Waiting};
 pub use event::Event;
 pub use name::InvalidName;
 pub use rpc::Rpc;
 pub use schema::SchemaSet;
+pub use serve::{Caller, Serve, Served};
