@@ -7,6 +7,7 @@ use std::time::Duration;
 use logcontext::Supervisor;
 use tokio::runtime::Handle;
 
+use crate::blocking::Threads;
 use crate::config::BusConfig;
 use crate::error::ConnectError;
 use crate::handlers::Handlers;
@@ -26,6 +27,7 @@ pub(crate) struct Inner {
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) handlers: Handlers,
+    pub(crate) threads: Threads,
 }
 
 impl Bus {
@@ -50,6 +52,7 @@ impl Bus {
             supervisor: supervisor.clone(),
         };
         let transport = connector.connect(link)?;
+        let threads = Threads::new(&supervisor, &runtime);
         Ok(Self(Arc::new(Inner {
             config: config.clone(),
             identity,
@@ -58,6 +61,7 @@ impl Bus {
             transport,
             inbox,
             handlers: Handlers::default(),
+            threads,
         })))
     }
 
