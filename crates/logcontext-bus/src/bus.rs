@@ -5,13 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use logcontext::Supervisor;
+use logcontext::source::Source;
 use tokio::runtime::Handle;
 
 use crate::blocking::Threads;
 use crate::config::BusConfig;
 use crate::error::ConnectError;
+use crate::fire::KnownEvents;
 use crate::handlers::Handlers;
+use crate::listen::ListenerNames;
+use crate::schema::Checks;
 use crate::transport::{Connector, Inbox, Link, Status, Transport};
+use crate::upkeep::Upkeep;
 
 /// A handle to the bus: clone it anywhere, use it from any task, thread or runtime. When the last one is dropped, its
 /// connections are closed.
@@ -28,6 +33,12 @@ pub(crate) struct Inner {
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) handlers: Handlers,
     pub(crate) threads: Threads,
+    pub(crate) checks: Checks,
+    pub(crate) events: Arc<KnownEvents>,
+    pub(crate) listeners: ListenerNames,
+    /// Those that have not ended. None of them begins a handler after its end.
+    pub(crate) listeners_running: Handlers,
+    pub(crate) upkeep: Upkeep,
 }
 
 impl Bus {
@@ -53,6 +64,9 @@ impl Bus {
         };
         let transport = connector.connect(link)?;
         let threads = Threads::new(&supervisor, &runtime);
+        let events = Arc::new(KnownEvents::new(&config.service));
+        let source: Arc<dyn Source> = events.clone();
+        supervisor.register(&source);
         Ok(Self(Arc::new(Inner {
             config: config.clone(),
             identity,
@@ -62,6 +76,11 @@ impl Bus {
             inbox,
             handlers: Handlers::default(),
             threads,
+            checks: Checks::default(),
+            events,
+            listeners: ListenerNames::default(),
+            listeners_running: Handlers::default(),
+            upkeep: Upkeep::default(),
         })))
     }
 
@@ -80,7 +99,6 @@ impl Bus {
         self.0.transport.close(deadline).await;
     }
 
-    #[expect(dead_code, reason = "for the modules to come")]
     pub(crate) fn inner(&self) -> &Arc<Inner> {
         &self.0
     }

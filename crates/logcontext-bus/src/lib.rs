@@ -13,17 +13,28 @@ mod bus;
 mod config;
 mod error;
 mod event;
+mod figures;
+mod fire;
 mod handlers;
+mod kept;
+mod listen;
 mod message;
 mod name;
 mod rpc;
 mod schema;
+mod upkeep;
+mod within;
 pub mod transport;
 
 pub use bus::Bus;
 pub use config::{BusConfig, Retention};
 pub use error::{CallError, ConnectError, FireError, ListenError, ServeError, Waiting};
 pub use event::Event;
+pub use fire::Fire;
+pub use kept::{BrokerError, BuriedEvent, PastEvent};
+pub use listen::{
+    BlockingEventHandler, Delivered, EventHandler, Listen, Listener, ListenerState, OnError, Retry, StopReason,
+};
 pub use name::InvalidName;
 pub use rpc::Rpc;
 pub use schema::SchemaSet;

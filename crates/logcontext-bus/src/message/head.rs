@@ -62,7 +62,7 @@ impl Origin {
 }
 
 /// What may be shown of a text from outside.
-fn printable(text: &str) -> Box<str> {
+pub(crate) fn printable(text: &str) -> Box<str> {
     if text.len() <= LONGEST && !text.chars().any(char::is_control) {
         return text.into();
     }
