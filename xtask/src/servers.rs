@@ -1,7 +1,7 @@
 //! The servers that tests and benchmarks need: one of each for a whole run, ended with it; and the programs that tests
 //! need, which are found or unpacked and left where they are.
 //!
-//! To add a server: its constant here, next to [`POSTGRES`], and its place in [`ALL`]. Programs are in
+//! To add a server: its constant here, next to [`REDIS`], and its place in [`ALL`]. Programs are in
 //! [`programs`].
 
 mod apt;
@@ -14,7 +14,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Result, bail};
-use logcontext_testservers::Postgres;
+use logcontext_testservers::{Postgres, Redis};
 
 use crate::need::{Need, Probe};
 use programs::Program;
@@ -49,8 +49,22 @@ pub(crate) const POSTGRES: Server = Server {
     },
 };
 
+pub(crate) const REDIS: Server = Server {
+    need: Need {
+        name: "Redis",
+        probe: Probe::Finds(|| Redis::find().is_ok()),
+        install: "apt-get install -y redis-server",
+    },
+    package: Redis::PACKAGE,
+    variable: Redis::VARIABLE,
+    start: || {
+        let server = Redis::start_in_memory().map_err(|error| error.to_string())?;
+        Ok(Running { url: server.url().to_owned(), _server: Box::new(server) })
+    },
+};
+
 /// All that tests need.
-pub(crate) const ALL: &[Server] = &[POSTGRES];
+pub(crate) const ALL: &[Server] = &[POSTGRES, REDIS];
 
 /// The servers of one run.
 #[derive(Default)]
@@ -256,6 +270,18 @@ mod tests {
     fn the_postgres_of_a_run_ends_with_it() {
         let running = (POSTGRES.start)().unwrap();
         let address = running.url.split_once('@').and_then(|(_, rest)| rest.split_once('/')).unwrap().0;
+        let address: SocketAddr = address.parse().unwrap();
+        let servers = Servers { running: vec![(NOT_SET, running)], ..Servers::default() };
+        assert!(TcpStream::connect(address).is_ok());
+        drop(servers);
+        assert!(TcpStream::connect(address).is_err());
+    }
+
+    #[test]
+    #[ignore = "needs Redis: cargo xtask test"]
+    fn the_redis_of_a_run_ends_with_it() {
+        let running = (REDIS.start)().unwrap();
+        let address = running.url.strip_prefix("redis://").and_then(|url| url.strip_suffix('/')).unwrap();
         let address: SocketAddr = address.parse().unwrap();
         let servers = Servers { running: vec![(NOT_SET, running)], ..Servers::default() };
         assert!(TcpStream::connect(address).is_ok());

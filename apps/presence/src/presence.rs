@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::profile::DisplayName;
@@ -9,8 +10,9 @@ use crate::time::Timestamp;
 use crate::user::UserId;
 
 /// Whether somebody is there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase", try_from = "String")]
+#[schemars(!try_from)]
 pub enum State {
     /// Active just now.
     Online,
@@ -45,8 +47,9 @@ impl TryFrom<String> for State {
 }
 
 /// What a user says of themselves: at most 256 characters, none of them a control character.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
+#[schemars(extend("maxLength" = 256))]
 pub struct StatusMessage(Arc<str>);
 
 impl StatusMessage {

@@ -6,18 +6,20 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::HeaderName;
 use axum::response::Response;
+use logcontext_bus::Bus;
 use logcontext_http::{ContextLayer, server_timing};
 use logcontext_service::{BoxError, Datastore, Server};
 
 use crate::settings::{DatabaseSettings, PresenceSettings};
 use crate::store::Store;
-use crate::{api, prune, timeout};
+use crate::{api, bus, prune, timeout};
 
 /// Users have a presence.
 #[derive(Debug)]
 pub struct Presence {
     settings: PresenceSettings,
     store: Arc<Store>,
+    bus: Bus,
 }
 
 impl Server for Presence {
@@ -26,6 +28,7 @@ impl Server for Presence {
     const ABOUT: &'static str = "The reference service of logcontext: users have a presence";
 
     const ALIASES: &'static [(&'static str, &'static str)] = &[
+        ("bus", "presence.bus.url"),
         ("database", "database.url"),
         ("unavailable-after", "presence.unavailable_after"),
         ("offline-after", "presence.offline_after"),
@@ -36,7 +39,8 @@ impl Server for Presence {
     type Datastore = Store;
 
     async fn new(settings: PresenceSettings, store: Arc<Store>) -> Result<Self, BoxError> {
-        Ok(Self { settings, store })
+        let bus = bus::start(&settings.bus, &store).await?;
+        Ok(Self { settings, store, bus })
     }
 
     fn routes(self: Arc<Self>) -> Router {
@@ -46,6 +50,10 @@ impl Server for Presence {
     fn background(self: Arc<Self>) {
         timeout::start(Arc::clone(&self.store), self.settings.timeouts(), self.settings.time_out_every.get());
         prune::start(Arc::clone(&self.store), self.settings.retention(), self.settings.prune_every.get());
+    }
+
+    async fn close(&self, deadline: Duration) {
+        self.bus.close(deadline).await;
     }
 
     fn contexts(layer: ContextLayer) -> ContextLayer {

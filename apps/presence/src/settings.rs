@@ -5,6 +5,7 @@ use logcontext_service::config::{DatabaseUrl, Faults, PositiveTime, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::bus::BusSettings;
 use crate::prune::Retention;
 use crate::store::{Limits, Timeouts};
 
@@ -26,6 +27,8 @@ pub struct PresenceSettings {
     pub user_retention: PositiveTime,
     /// How often to delete what is older than that.
     pub prune_every: PositiveTime,
+    /// The bus that others hear of changes by.
+    pub bus: BusSettings,
 }
 
 impl Default for PresenceSettings {
@@ -38,6 +41,7 @@ impl Default for PresenceSettings {
             history_retention: seconds(7 * DAY),
             user_retention: seconds(30 * DAY),
             prune_every: seconds(60),
+            bus: BusSettings::default(),
         }
     }
 }
@@ -49,6 +53,7 @@ impl Section for PresenceSettings {
                 format!("no less than presence.unavailable_after, which is {}", self.unavailable_after);
             faults.add("offline_after", expected);
         }
+        self.bus.check(faults);
     }
 }
 

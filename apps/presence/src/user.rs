@@ -4,7 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// The name of a user: 1 to 64 of `a-z`, `0-9`, `.`, `_` and `-`.
 ///
@@ -14,8 +15,9 @@ use serde::Serialize;
 /// assert_eq!("alice".parse::<UserId>().unwrap().as_str(), "alice");
 /// assert!("Alice".parse::<UserId>().is_err());
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-#[serde(transparent)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, JsonSchema, Serialize)]
+#[serde(try_from = "String", into = "String")]
+#[schemars(extend("pattern" = "^[a-z0-9._-]{1,64}$"))]
 pub struct UserId(Arc<str>);
 
 /// The text is no [`UserId`].
@@ -41,6 +43,20 @@ impl FromStr for UserId {
         } else {
             Err(InvalidUserId)
         }
+    }
+}
+
+impl TryFrom<String> for UserId {
+    type Error = InvalidUserId;
+
+    fn try_from(text: String) -> Result<Self, InvalidUserId> {
+        text.parse()
+    }
+}
+
+impl From<UserId> for String {
+    fn from(user: UserId) -> Self {
+        user.as_str().to_owned()
     }
 }
 

@@ -4,7 +4,7 @@
 //! - [`Bus`]: one handle; cloned anywhere, used from any task, thread or runtime, and from sync code.
 //! - [`Event`]: [`Bus::fire`] stores it, every group that [listens](Bus::listen) gets it, at least once.
 //! - [`Rpc`]: [`Bus::call`] asks, at most once, whoever [serves](Bus::serve) it.
-//! - [`transport`]: what a broker must be able to do. In one process ([`Memory`]), or Redis Streams (feature `redis`).
+//! - [`transport`]: what a broker must be able to do. In one process ([`Memory`](transport::Memory)), or Redis Streams (feature `redis`).
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

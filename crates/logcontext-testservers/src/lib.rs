@@ -19,20 +19,28 @@
 //! All calls here block the thread until they are done: in a test of async code, make them before the runtime
 //! starts or by `spawn_blocking`.
 //!
+//! Between a client and a server can be a [link](Link) that fails on command.
+//!
 //! One file per server, and per [program](Promtool) that tests need; what they have in common is in the other
 //! files. Works on Unix.
 
 mod account;
 mod folder;
+mod link;
 mod poll;
 mod port;
 mod postgres;
 mod processes;
 mod programs;
 mod promtool;
+mod redis;
+mod stop;
 mod unavailable;
 mod watched;
 
-pub use postgres::{Postgres, Stop};
+pub use link::Link;
+pub use postgres::Postgres;
 pub use promtool::Promtool;
+pub use redis::Redis;
+pub use stop::Stop;
 pub use unavailable::Unavailable;

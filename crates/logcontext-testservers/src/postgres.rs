@@ -10,8 +10,8 @@ use std::env;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use crate::Unavailable;
 use crate::port::random;
+use crate::{Stop, Unavailable};
 use cluster::Cluster;
 use install::Install;
 
@@ -40,15 +40,6 @@ pub struct Postgres {
     cluster: Option<Cluster>,
     /// Then nobody may stop it.
     is_shared: bool,
-}
-
-/// How to stop a server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stop {
-    /// Rolls back what is open and disconnects everybody: a planned restart.
-    Fast,
-    /// Drops everything: a crash. The next start recovers what was committed.
-    Immediate,
 }
 
 impl Postgres {

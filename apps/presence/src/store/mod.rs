@@ -15,6 +15,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use logcontext_bus::Bus;
 use logcontext_cache::Linearizer;
 use logcontext_db::{Backend, Closed, Database, Error};
 use logcontext_service::config::DatabaseUrl;
@@ -79,9 +80,15 @@ impl Store {
             followers: Arc::default(),
             last_known: LastKnown::new(users, limits.last_known),
             profiles: profiles::profiles(&database, users),
+            bus: Arc::default(),
         };
         let turns = Linearizer::new("updates");
         Ok(Self { database, news, turns, max_users: limits.max_users.into() })
+    }
+
+    /// Tells this bus of all changes from now on. The first one counts.
+    pub fn announce_by(&self, bus: Bus) {
+        let _ = self.news.bus.set(bus);
     }
 
     /// Closes all connections, and waits for that until the deadline.

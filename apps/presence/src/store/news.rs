@@ -1,10 +1,13 @@
 //! [`News`]: who is to hear of what was committed.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+
+use logcontext_bus::Bus;
 
 use super::followers::Followers;
 use super::last_known::LastKnown;
 use super::profiles::Profiles;
+use crate::bus::announce;
 use crate::presence::Presence;
 use crate::user::UserId;
 
@@ -14,13 +17,20 @@ pub(super) struct News {
     pub(super) followers: Arc<Followers>,
     pub(super) last_known: LastKnown,
     pub(super) profiles: Profiles,
+    /// `None` until there is one.
+    pub(super) bus: Arc<OnceLock<Bus>>,
 }
 
 impl News {
-    /// Somebody's presence has changed.
-    pub(super) fn tell(&self, user: &UserId, presence: &Presence) {
-        self.last_known.learn(user, presence);
-        self.followers.tell(user, presence);
+    /// The presence of these has changed: says so in this process, and to others by the bus.
+    pub(super) fn tell(&self, changed: Vec<(UserId, Presence)>) {
+        for (user, presence) in &changed {
+            self.last_known.learn(user, presence);
+            self.followers.tell(user, presence);
+        }
+        if let Some(bus) = self.bus.get() {
+            announce(bus, changed);
+        }
     }
 
     /// Somebody's profile is not what it was; or they are new, and that nobody knew them does not hold any more.

@@ -57,8 +57,8 @@ impl Store {
                     None => self.add(&mut txn, user, new).await?,
                 };
                 let presence = Presence { revision, ..new.clone() };
-                let (news, user, set) = (self.news.clone(), user.clone(), presence.clone());
-                txn.after_commit(move || news.tell(&user, &set));
+                let (news, set) = (self.news.clone(), vec![(user.clone(), presence.clone())]);
+                txn.after_commit(move || news.tell(set));
                 Ok(presence)
             })
             .await

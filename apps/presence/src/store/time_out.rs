@@ -70,7 +70,9 @@ impl Store {
                 changed
                     .extend(change(&mut txn, TO_UNAVAILABLE, now.before(timeouts.unavailable), now).await?);
                 let (news, told) = (self.news.clone(), changed.clone());
-                txn.after_commit(move || told.iter().for_each(|(user, presence)| news.tell(user, presence)));
+                if !told.is_empty() {
+                    txn.after_commit(move || news.tell(told));
+                }
                 Ok(changed)
             })
             .await

@@ -13,6 +13,7 @@ mod calls;
 mod events;
 mod inbox;
 mod kept;
+mod memory;
 
 use std::fmt;
 use std::future::Future;
@@ -27,6 +28,7 @@ pub use calls::{CallTransport, Incoming, Lane, Outgoing, ReplyTo, Serve, Serving
 pub use events::{Delivery, DeliveryId, EventId, EventTransport, Publish, Since, Subscribe, Subscription};
 pub use inbox::Inbox;
 pub use kept::{DeadLetter, EventLog, Lag, Lease, Leases, Page, Schemas, Stored, Trimmed};
+pub use memory::Memory;
 
 use crate::config::BusConfig;
 use crate::error::ConnectError;

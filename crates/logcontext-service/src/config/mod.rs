@@ -2,6 +2,7 @@
 #![doc = include_str!("config.md")]
 
 mod args;
+mod bus_url;
 mod check;
 mod database_url;
 mod de;
@@ -30,6 +31,7 @@ mod time;
 mod typed_text;
 mod unknown;
 
+pub use bus_url::BusUrl;
 pub use check::{Check, Faults};
 pub use database_url::{DatabaseUrl, without_passwords};
 pub use error::{ConfigError, ConfigErrors};

@@ -9,14 +9,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::install::Install;
 use super::psql::{self, without_settings};
 use super::settings;
-use super::{Stop, url};
-use crate::Unavailable;
+use super::url;
 use crate::account::Account;
 use crate::folder::TempFolder;
 use crate::poll::poll;
 use crate::port;
 use crate::processes;
 use crate::watched::Watched;
+use crate::{Stop, Unavailable};
 
 /// How often to look for another port. Someone else must have taken each between our look and the start.
 const PORTS: usize = 20;

@@ -1,0 +1,30 @@
+//! What others are told of presence, and may ask: by the bus.
+
+mod announce;
+mod answer;
+mod audit;
+pub mod command;
+mod messages;
+mod settings;
+
+use std::sync::Arc;
+
+use logcontext_bus::Bus;
+use logcontext_service::BoxError;
+
+use crate::store::Store;
+pub(crate) use announce::announce;
+pub use messages::{Current, GetPresence, GetPresenceError, PresenceChanged, schemas};
+pub use settings::BusSettings;
+
+/// Connects to the bus, tells it from now on of what changes in the store, listens and answers.
+///
+/// # Errors
+/// If there is no such bus, or it cannot be reached in time.
+pub async fn start(settings: &BusSettings, store: &Arc<Store>) -> Result<Bus, BoxError> {
+    let bus = Bus::connect(&settings.config()).await?;
+    audit::start(&bus).await?;
+    answer::start(&bus, store).await?;
+    store.announce_by(bus.clone());
+    Ok(bus)
+}
