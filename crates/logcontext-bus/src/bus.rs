@@ -7,6 +7,8 @@ use std::time::Duration;
 use logcontext::Supervisor;
 use logcontext::source::Source;
 use tokio::runtime::Handle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::blocking::Threads;
 use crate::config::BusConfig;
@@ -17,6 +19,7 @@ use crate::listen::ListenerNames;
 use crate::schema::Checks;
 use crate::transport::{Connector, Inbox, Link, Status, Transport};
 use crate::upkeep::Upkeep;
+use crate::within::within;
 
 /// A handle to the bus: clone it anywhere, use it from any task, thread or runtime. When the last one is dropped, its
 /// connections are closed.
@@ -39,6 +42,8 @@ pub(crate) struct Inner {
     /// Those that have not ended. None of them begins a handler after its end.
     pub(crate) listeners_running: Handlers,
     pub(crate) upkeep: Upkeep,
+    /// It is being closed.
+    pub(crate) closing: CancellationToken,
 }
 
 impl Bus {
@@ -81,6 +86,7 @@ impl Bus {
             listeners: ListenerNames::default(),
             listeners_running: Handlers::default(),
             upkeep: Upkeep::default(),
+            closing: CancellationToken::new(),
         })))
     }
 
@@ -94,9 +100,18 @@ impl Bus {
         self.0.transport.status()
     }
 
-    /// Takes nothing more, sends for so long what is to be sent, and closes all connections.
+    /// Takes nothing more, waits for so long until listeners have come to their end and what is to be sent has been, and
+    /// closes all connections. The last thing to do.
     pub async fn close(&self, deadline: Duration) {
-        self.0.transport.close(deadline).await;
+        let inner = &self.0;
+        let now = || {
+            let _entered = inner.runtime.enter();
+            Instant::now()
+        };
+        let end = now() + deadline;
+        inner.closing.cancel();
+        within(&inner.runtime, deadline, inner.listeners_running.none()).await;
+        inner.transport.close(end.saturating_duration_since(now())).await;
     }
 
     pub(crate) fn inner(&self) -> &Arc<Inner> {

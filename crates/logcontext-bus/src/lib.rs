@@ -22,9 +22,9 @@ mod message;
 mod name;
 mod rpc;
 mod schema;
+pub mod transport;
 mod upkeep;
 mod within;
-pub mod transport;
 
 pub use bus::Bus;
 pub use config::{BusConfig, Retention};
@@ -33,7 +33,8 @@ pub use event::Event;
 pub use fire::Fire;
 pub use kept::{BrokerError, BuriedEvent, PastEvent};
 pub use listen::{
-    BlockingEventHandler, Delivered, EventHandler, Listen, Listener, ListenerState, OnError, Retry, StopReason,
+    BlockingEventHandler, Delivered, EventHandler, Listen, Listener, ListenerState, OnError, Retry,
+    StopReason,
 };
 pub use name::InvalidName;
 pub use rpc::Rpc;

@@ -19,8 +19,8 @@ use crate::message::{EventHead, Message, Origin, WIRE, encode};
 use crate::transport::{EventId, Publish, TransportError};
 use crate::within::{pause, waiting, within};
 
-pub(crate) use known::{KnownEvents, MAX_PARTITIONS};
 use known::KnownEvent;
+pub(crate) use known::{KnownEvents, MAX_PARTITIONS};
 
 impl Bus {
     /// Fires an event: every group that listens to it gets it, at least once. The event is read and checked now; it is

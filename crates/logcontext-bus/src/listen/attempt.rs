@@ -246,7 +246,6 @@ impl Attempt {
     }
 }
 
-
 impl Failure {
     /// On one line.
     fn text(&self) -> String {

@@ -177,7 +177,8 @@ impl Listen {
     }
 
     fn rules(&self) -> Result<Rules, ListenError> {
-        let hold = self.hold.unwrap_or(if self.is_ordered { self.slots.saturating_mul(8) } else { self.slots });
+        let hold =
+            self.hold.unwrap_or(if self.is_ordered { self.slots.saturating_mul(8) } else { self.slots });
         let wrong = |text: String| Err(ListenError::Setting(text));
         if self.slots == 0 {
             return wrong("slots is 0: expected at least 1".to_owned());
@@ -186,7 +187,10 @@ impl Listen {
             return wrong(format!("hold is {hold}: expected at least slots, {}", self.slots));
         }
         if hold > tokio::sync::Semaphore::MAX_PERMITS {
-            return wrong(format!("hold is {hold}: expected at most {}", tokio::sync::Semaphore::MAX_PERMITS));
+            return wrong(format!(
+                "hold is {hold}: expected at most {}",
+                tokio::sync::Semaphore::MAX_PERMITS
+            ));
         }
         if self.max_deliveries == 0 {
             return wrong("max_deliveries is 0: expected at least 1".to_owned());

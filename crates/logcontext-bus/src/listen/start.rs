@@ -78,6 +78,9 @@ impl Listen {
             )));
         }
         let rules = self.rules()?;
+        if self.inner.closing.is_cancelled() {
+            return Err(ListenError::Closed);
+        }
         if self.inner.supervisor.is_shutting_down() {
             return Err(ListenError::ShuttingDown);
         }

@@ -78,7 +78,8 @@ impl Engine {
         let turn = match lane {
             Some(lane) => {
                 let held = &self.held;
-                let has_begun = |id| held.get(&id).is_none_or(|held| held.state != State::Ready || held.attempts > 0);
+                let has_begun =
+                    |id| held.get(&id).is_none_or(|held| held.state != State::Ready || held.attempts > 0);
                 self.lanes.join(lane, id, has_begun)
             }
             None => Turn::Now,
@@ -86,7 +87,9 @@ impl Engine {
         match turn {
             Turn::Later => return,
             Turn::Now => {}
-            Turn::InsteadOf(later) => self.held.get_mut(&later).expect("it has its turn").state = State::Waiting,
+            Turn::InsteadOf(later) => {
+                self.held.get_mut(&later).expect("it has its turn").state = State::Waiting
+            }
         }
         self.make_ready(id);
     }

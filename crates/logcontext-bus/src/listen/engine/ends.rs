@@ -42,7 +42,7 @@ impl Engine {
             }
             _ if is_lost => self.forget(id),
             Verdict::Again(pause) if !is_stopping => {
-                held.state = State::Pausing;
+                self.held.entry(id).and_modify(|held| held.state = State::Pausing);
                 self.pausing.push(Reverse((Instant::now() + pause, id)));
             }
             Verdict::Again(_) | Verdict::Leave => self.leave(id),
@@ -113,7 +113,8 @@ impl Engine {
     /// What has not begun is left for others: all of it, or that of one part.
     pub(super) fn leave_all_that_has_not_begun(&mut self, only: Option<usize>) {
         let has_not_begun = |state| matches!(state, State::Waiting | State::Ready | State::Pausing);
-        let mut ids: Vec<_> = self.held.iter().filter(|(_, held)| has_not_begun(held.state)).map(|(id, _)| *id).collect();
+        let mut ids: Vec<_> =
+            self.held.iter().filter(|(_, held)| has_not_begun(held.state)).map(|(id, _)| *id).collect();
         ids.retain(|id| only.is_none_or(|part| self.part_of(*id) == part));
         // Those first that wait for another: so nobody's turn comes by this.
         ids.sort_unstable_by_key(|id| (self.held[id].state != State::Waiting, *id));

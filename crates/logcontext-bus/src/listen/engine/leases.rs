@@ -101,12 +101,14 @@ impl Engine {
             }
             self.note_ends();
         }
-        let Some(leasing) = self.leasing.as_mut().filter(|leasing| leasing.next.is_some_and(|at| at <= now)) else {
+        let Some(leasing) = self.leasing.as_mut().filter(|leasing| leasing.next.is_some_and(|at| at <= now))
+        else {
             return;
         };
         leasing.next = Some(now + leasing.time / 3);
         if !std::mem::replace(&mut leasing.is_asking, true) {
-            let (inner, name, time) = (Arc::clone(&self.shared.inner), Arc::clone(&leasing.name), leasing.time);
+            let (inner, name, time) =
+                (Arc::clone(&self.shared.inner), Arc::clone(&leasing.name), leasing.time);
             self.commands.push(Box::pin(async move {
                 Did::TakePart { answer: inner.transport.leases().take_part(&name, time).await }
             }));
@@ -195,9 +197,11 @@ impl Engine {
         }
         let ours: Vec<_> = (0..self.parts.len()).filter(|index| self.parts[*index].is_ours()).collect();
         let share = leasing.share;
-        for index in ours.iter().skip(share).filter(|index| self.parts[**index].phase == Phase::Open) {
-            self.leave_all_that_has_not_begun(Some(*index));
-            self.end_part(*index);
+        for index in ours.into_iter().skip(share) {
+            if self.parts[index].phase == Phase::Open {
+                self.leave_all_that_has_not_begun(Some(index));
+                self.end_part(index);
+            }
         }
         let Some(leasing) = &mut self.leasing else { return };
         leasing.candidates = (0..self.parts.len()).filter(|i| self.parts[*i].phase == Phase::Free).collect();

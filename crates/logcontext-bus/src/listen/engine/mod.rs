@@ -151,8 +151,7 @@ impl Engine {
         let end = End {
             shared: Arc::clone(&shared),
             why: StopReason::Aborted,
-            _running: shared.inner.listeners_running.begin(),
-            _name: name,
+            running: Some((shared.inner.listeners_running.begin(), name)),
         };
         let parts = match subscription {
             Some(subscription) => vec![Part::whole(subscription)],
@@ -185,6 +184,7 @@ impl Engine {
     pub(super) async fn run(mut self) {
         let mut stop = pin!(self.shared.control.stop.clone().cancelled_owned());
         let mut shutting_down = pin!(self.shared.inner.supervisor.shutting_down());
+        let mut closing = pin!(self.shared.inner.closing.clone().cancelled_owned());
         let mut alarm = pin!(sleep_until(Instant::now()));
         let mut armed = None;
         let (mut ended, mut delivered) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
@@ -206,6 +206,7 @@ impl Engine {
             tokio::select! {
                 biased;
                 () = &mut shutting_down, if self.stopping.is_none() => self.stop(StopReason::ShuttingDown),
+                () = &mut closing, if self.stopping.is_none() => self.stop(StopReason::Closed),
                 () = &mut stop, if self.stopping.is_none() => self.stop(StopReason::Asked),
                 () = &mut alarm, if armed.is_some() => {
                     armed = None;
@@ -231,7 +232,9 @@ impl Engine {
         while self.running < self.shared.rules.slots
             && let Some(id) = self.ready.pop_front()
         {
-            let Some(held) = self.held.get_mut(&id).filter(|held| held.state == State::Ready) else { continue };
+            let Some(held) = self.held.get_mut(&id).filter(|held| held.state == State::Ready) else {
+                continue;
+            };
             held.state = State::Running;
             held.attempts += 1;
             self.running += 1;
@@ -360,7 +363,11 @@ impl Engine {
     /// The part that an event is of.
     fn part_of(&self, id: DeliveryId) -> usize {
         // What is tried again comes with the first one.
-        if self.leasing.is_some() && id.partition != DeliveryId::RETRIED { usize::from(id.partition) } else { 0 }
+        if self.leasing.is_some() && id.partition != DeliveryId::RETRIED {
+            usize::from(id.partition)
+        } else {
+            0
+        }
     }
 
     /// Is all done, and nothing more will come?
@@ -376,13 +383,14 @@ impl Engine {
 struct End {
     shared: Arc<Shared>,
     why: StopReason,
-    _running: RunningHandler,
-    _name: TakenName,
+    running: Option<(RunningHandler, TakenName)>,
 }
 
 impl Drop for End {
     fn drop(&mut self) {
         let why = std::mem::replace(&mut self.why, StopReason::Aborted);
+        // Who hears of its end may use the name again.
+        self.running = None;
         self.shared.control.state.send_replace(ListenerState::Stopped(why));
     }
 }

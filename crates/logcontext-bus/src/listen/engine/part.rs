@@ -63,7 +63,10 @@ impl Part {
 
     /// Has it ended, and nothing of it is left?
     pub(super) fn is_through(&self) -> bool {
-        self.phase == Phase::Ended && self.held == 0 && self.busy == 0
-            && self.done.is_empty() && self.left.is_empty()
+        self.phase == Phase::Ended
+            && self.held == 0
+            && self.busy == 0
+            && self.done.is_empty()
+            && self.left.is_empty()
     }
 }
