@@ -11,6 +11,8 @@
 mod blocking;
 mod bus;
 mod config;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 mod error;
 mod event;
 mod figures;

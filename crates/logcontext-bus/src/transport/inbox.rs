@@ -56,6 +56,23 @@ impl Inbox {
         cancel.map(|cancel| cancel()).is_some()
     }
 
+    /// Waits for what becomes of a call of this bus.
+    pub(crate) fn expect(&self, call: u64) -> oneshot::Receiver<Became> {
+        let (sender, became) = oneshot::channel();
+        self.lock_pending().insert(call, sender);
+        became
+    }
+
+    /// This is called if nobody waits any more for a call that is handled here.
+    pub(crate) fn handling(&self, from: ReplyTo, cancel: impl FnOnce() + Send + 'static) {
+        self.lock_handled().insert(from, Box::new(cancel));
+    }
+
+    /// It is handled no more.
+    pub(crate) fn handled(&self, from: &ReplyTo) {
+        self.lock_handled().remove(from);
+    }
+
     fn tell(&self, call: u64, became: Became) -> bool {
         let caller = self.lock_pending().remove(&call);
         caller.is_some_and(|caller| caller.send(became).is_ok())

@@ -26,6 +26,7 @@ use logcontext::Supervisor;
 pub use crate::message::Message;
 pub use calls::{CallTransport, Incoming, Lane, Outgoing, ReplyTo, Serve, Serving};
 pub use events::{Delivery, DeliveryId, EventId, EventTransport, Publish, Since, Subscribe, Subscription};
+pub(crate) use inbox::Became;
 pub use inbox::Inbox;
 pub use kept::{DeadLetter, EventLog, Lag, Lease, Leases, Page, Schemas, Stored, Trimmed};
 pub use memory::Memory;
