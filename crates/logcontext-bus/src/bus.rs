@@ -9,17 +9,22 @@ use logcontext::Supervisor;
 use logcontext::source::Source;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::blocking::Threads;
 use crate::call::Callees;
 use crate::config::BusConfig;
 use crate::error::ConnectError;
 use crate::figures::ConnectionFigures;
+use crate::fire::KnownEvents;
 use crate::handlers::Handlers;
+use crate::listen::ListenerNames;
 use crate::schema::{Checks, Theirs};
 use crate::serve::Serving;
 use crate::transport::{Connector, Inbox, Link, Memory, Status, Transport};
+use crate::upkeep::Upkeep;
 use crate::waits::Sweeping;
+use crate::within::within;
 
 const EXPECTED: &str = if cfg!(feature = "redis") {
     "memory: or redis://host:port/"
@@ -44,6 +49,13 @@ pub(crate) struct Inner {
     pub(crate) theirs: Theirs,
     pub(crate) threads: Threads,
     pub(crate) checks: Checks,
+    pub(crate) events: Arc<KnownEvents>,
+    pub(crate) listeners: ListenerNames,
+    /// Those that have not ended. None of them begins a handler after its end.
+    pub(crate) listeners_running: Handlers,
+    pub(crate) upkeep: Upkeep,
+    /// It is being closed.
+    pub(crate) closing: CancellationToken,
     pub(crate) callees: Arc<Callees>,
     pub(crate) serving: Serving,
     /// So many nested calls are handled.
@@ -108,6 +120,9 @@ impl Bus {
         let source: Arc<dyn Source> = Arc::clone(&callees) as _;
         supervisor.register(&source);
         let sweeping = Sweeping::begin(Arc::clone(&inbox), &runtime);
+        let events = Arc::new(KnownEvents::new(&config.service));
+        let source: Arc<dyn Source> = events.clone();
+        supervisor.register(&source);
         Ok(Self(Arc::new(Inner {
             config: config.clone(),
             identity,
@@ -119,6 +134,11 @@ impl Bus {
             theirs: Theirs::default(),
             threads,
             checks: Checks::default(),
+            events,
+            listeners: ListenerNames::default(),
+            listeners_running: Handlers::default(),
+            upkeep: Upkeep::default(),
+            closing: CancellationToken::new(),
             callees,
             serving: Serving::default(),
             nested: AtomicUsize::new(0),
@@ -137,10 +157,15 @@ impl Bus {
         self.0.transport.status()
     }
 
-    /// Takes nothing more, sends for so long what is to be sent, and closes all connections.
+    /// Takes nothing more, waits for so long until listeners have come to their end and what is to be sent has been, and
+    /// closes all connections. The last thing to do.
     pub async fn close(&self, deadline: Duration) {
-        self.0.transport.close(deadline).await;
-        self.0.inbox.close();
+        let inner = &self.0;
+        let end = inner.now() + deadline;
+        inner.closing.cancel();
+        within(&inner.runtime, deadline, inner.listeners_running.none()).await;
+        inner.transport.close(end.saturating_duration_since(inner.now())).await;
+        inner.inbox.close();
     }
 
     pub(crate) fn inner(&self) -> &Arc<Inner> {

@@ -32,14 +32,14 @@ pub async fn a_call_is_answered(case: Case) {
 pub async fn nobody_serves_it_is_an_answer(case: Case) {
     let (caller, service) = (case.connect(), case.connect());
     for lane in [Lane::First, Lane::Nested] {
-        assert!(caller.call_by(lane, "1").await.is_unserved().await);
+        assert!(caller.call_by(lane, "1").await.was_unserved().await);
         let mut server = service.serve(1).await;
         let call = caller.call_by(lane, "2").await;
         assert!(server.echo().await);
         assert_eq!(call.answer().await, message("2"));
-        assert!(caller.call_to("conformance.other", lane, message("3")).await.is_unserved().await);
+        assert!(caller.call_to("conformance.other", lane, message("3")).await.was_unserved().await);
         server.stop().await;
-        assert!(caller.call_by(lane, "4").await.is_unserved().await);
+        assert!(caller.call_by(lane, "4").await.was_unserved().await);
     }
 }
 

@@ -59,7 +59,7 @@ pub async fn who_listens_from_now_on_gets_what_is_fired_afterwards(case: Case) {
 pub async fn who_listens_from_the_start_gets_all_that_is_kept(case: Case) {
     let peer = case.connect();
     peer.fire_all(1..=3).await;
-    let mut listener = peer.wish("group").from_start().listen().await;
+    let mut listener = peer.wish("group").since_start().listen().await;
     peer.fire_all(4..=5).await;
     assert_eq!(listener.handle_all(5).await, [1, 2, 3, 4, 5]);
 }
@@ -80,7 +80,7 @@ pub async fn a_group_that_is_known_goes_on_where_it_was(case: Case) {
     listener.die();
 
     a.fire_all(5..=6).await;
-    let mut listener = a.wish("group").from_start().listen().await;
+    let mut listener = a.wish("group").since_start().listen().await;
     assert_eq!(listener.handle_all(2).await, [5, 6]);
 }
 
@@ -91,7 +91,7 @@ pub async fn what_is_acknowledged_never_comes_again(case: Case) {
     let mut first = a.wish("group").claim_after(soon).listen().await;
     a.fire_all(1..=10).await;
     let taken = first.take(10).await;
-    first.acknowledge(taken.iter().filter(|it| number(&it.message) % 2 == 0).map(|it| it.id)).await;
+    first.acknowledge(taken.iter().filter(|it| number(&it.message).is_multiple_of(2)).map(|it| it.id)).await;
     first.die();
     drop(taken);
 
@@ -142,7 +142,7 @@ pub async fn each_prefix_is_a_world_of_its_own(case: Case) {
     elsewhere.fire("1").await;
     here.fire("2").await;
     assert_eq!((near.handle().await, far.handle().await), (2, 1));
-    assert!(elsewhere.call("3").await.is_unserved().await);
+    assert!(elsewhere.call("3").await.was_unserved().await);
     let call = here.call("4").await;
     assert!(server.echo().await);
     assert_eq!(call.answer().await, message("4"));

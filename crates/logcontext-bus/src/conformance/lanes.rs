@@ -83,7 +83,7 @@ pub async fn who_stops_the_first_lane_still_serves_nested_calls(case: Case) {
     let (caller, a, b) = (case.connect(), case.connect(), case.connect());
     let mut stopping = a.serve(5).await;
     stopping.stop_first().await;
-    assert!(caller.call("0").await.is_unserved().await);
+    assert!(caller.call("0").await.was_unserved().await);
     let nested = caller.call_by(Lane::Nested, "1").await;
     assert!(stopping.echo().await);
     assert_eq!(nested.answer().await, message("1"));

@@ -2,7 +2,7 @@
 
 /// Writes a test for each behaviour, on a runtime of one thread and on one of several: see
 /// [`conformance`](crate::conformance). The expression makes the [`Broker`](crate::conformance::Broker) of one test;
-/// attributes before it are given to each test.
+/// attributes after it are given to each test.
 ///
 /// ```no_run
 /// use logcontext_bus::conformance::Broker;
@@ -12,14 +12,14 @@
 ///     Memory::new()
 /// }
 ///
-/// logcontext_bus::conformance!(#[ignore = "needs a server"] broker());
+/// logcontext_bus::conformance!(broker(); #[ignore = "needs a server"]);
 /// # fn main() {}
 /// ```
 #[macro_export]
 macro_rules! conformance {
-    ($(#[$attribute:meta])* $broker:expr) => {
+    ($broker:expr $(; $(#[$attribute:meta])+)?) => {
         $crate::conformance! {
-            @list [$(#[$attribute])*] $broker;
+            @list [$($(#[$attribute])+)?] $broker;
             events:
                 each_group_gets_each_event
                 one_consumer_of_a_group_gets_each_event

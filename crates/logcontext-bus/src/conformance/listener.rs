@@ -68,7 +68,7 @@ impl<'a> Wish<'a> {
         self
     }
 
-    pub(super) fn from_start(mut self) -> Self {
+    pub(super) fn since_start(mut self) -> Self {
         self.since = Since::Start;
         self
     }

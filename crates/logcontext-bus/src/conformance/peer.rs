@@ -151,7 +151,7 @@ impl Call {
         }
     }
 
-    pub(super) async fn is_unserved(self) -> bool {
+    pub(super) async fn was_unserved(self) -> bool {
         matches!(self.became().await, Told::Unserved)
     }
 }
