@@ -19,7 +19,7 @@ use crate::figures::ConnectionFigures;
 use crate::fire::KnownEvents;
 use crate::handlers::Handlers;
 use crate::listen::ListenerNames;
-use crate::schema::{Checks, Theirs};
+use crate::schema::{Checks, Sharing};
 use crate::serve::Serving;
 use crate::transport::{Connector, Inbox, Link, Memory, Status, Transport};
 use crate::upkeep::Upkeep;
@@ -46,7 +46,7 @@ pub(crate) struct Inner {
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) handlers: Handlers,
-    pub(crate) theirs: Theirs,
+    pub(crate) sharing: Sharing,
     pub(crate) threads: Threads,
     pub(crate) checks: Checks,
     pub(crate) events: Arc<KnownEvents>,
@@ -131,7 +131,7 @@ impl Bus {
             transport,
             inbox,
             handlers: Handlers::default(),
-            theirs: Theirs::default(),
+            sharing: Sharing::default(),
             threads,
             checks: Checks::default(),
             events,
