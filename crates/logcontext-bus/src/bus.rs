@@ -2,18 +2,29 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use logcontext::Supervisor;
 use logcontext::source::Source;
 use tokio::runtime::Handle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
+use crate::blocking::Threads;
+use crate::call::Callees;
 use crate::config::BusConfig;
 use crate::error::ConnectError;
 use crate::figures::ConnectionFigures;
+use crate::fire::KnownEvents;
 use crate::handlers::Handlers;
-use crate::schema::{Checks, Theirs};
+use crate::listen::ListenerNames;
+use crate::schema::{Checks, Sharing};
+use crate::serve::Serving;
 use crate::transport::{Connector, Inbox, Link, Memory, Status, Transport};
+use crate::upkeep::Upkeep;
+use crate::waits::Sweeping;
+use crate::within::within;
 
 const EXPECTED: &str = if cfg!(feature = "redis") {
     "memory: or redis://host:port/"
@@ -35,8 +46,21 @@ pub(crate) struct Inner {
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) handlers: Handlers,
+    pub(crate) sharing: Sharing,
+    pub(crate) threads: Threads,
     pub(crate) checks: Checks,
-    pub(crate) theirs: Theirs,
+    pub(crate) events: Arc<KnownEvents>,
+    pub(crate) listeners: ListenerNames,
+    /// Those that have not ended. None of them begins a handler after its end.
+    pub(crate) listeners_running: Handlers,
+    pub(crate) upkeep: Upkeep,
+    /// It is being closed.
+    pub(crate) closing: CancellationToken,
+    pub(crate) callees: Arc<Callees>,
+    pub(crate) serving: Serving,
+    /// So many nested calls are handled.
+    pub(crate) nested: AtomicUsize,
+    _sweeping: Sweeping,
     /// The supervisor has no hold on it.
     _figures: Arc<dyn Source>,
 }
@@ -91,6 +115,14 @@ impl Bus {
             transport: Arc::clone(&transport),
         });
         supervisor.register(&figures);
+        let threads = Threads::new(&supervisor, &runtime);
+        let callees = Callees::new(&config.service, &inbox);
+        let source: Arc<dyn Source> = Arc::clone(&callees) as _;
+        supervisor.register(&source);
+        let sweeping = Sweeping::begin(Arc::clone(&inbox), &runtime);
+        let events = Arc::new(KnownEvents::new(&config.service));
+        let source: Arc<dyn Source> = events.clone();
+        supervisor.register(&source);
         Ok(Self(Arc::new(Inner {
             config: config.clone(),
             identity,
@@ -99,8 +131,18 @@ impl Bus {
             transport,
             inbox,
             handlers: Handlers::default(),
+            sharing: Sharing::default(),
+            threads,
             checks: Checks::default(),
-            theirs: Theirs::default(),
+            events,
+            listeners: ListenerNames::default(),
+            listeners_running: Handlers::default(),
+            upkeep: Upkeep::default(),
+            closing: CancellationToken::new(),
+            callees,
+            serving: Serving::default(),
+            nested: AtomicUsize::new(0),
+            _sweeping: sweeping,
             _figures: figures,
         })))
     }
@@ -115,14 +157,32 @@ impl Bus {
         self.0.transport.status()
     }
 
-    /// Takes nothing more, sends for so long what is to be sent, and closes all connections.
+    /// Takes nothing more, waits for so long until listeners have come to their end and what is to be sent has been, and
+    /// closes all connections. The last thing to do.
     pub async fn close(&self, deadline: Duration) {
-        self.0.transport.close(deadline).await;
+        let inner = &self.0;
+        let end = inner.now() + deadline;
+        inner.closing.cancel();
+        within(&inner.runtime, deadline, inner.listeners_running.none()).await;
+        inner.transport.close(end.saturating_duration_since(inner.now())).await;
+        inner.inbox.close();
     }
 
-    #[expect(dead_code, reason = "for the modules to come")]
     pub(crate) fn inner(&self) -> &Arc<Inner> {
         &self.0
+    }
+}
+
+impl Inner {
+    /// Now, by the bus's own clock, which a test may have stopped, whoever asks.
+    pub(crate) fn now(&self) -> Instant {
+        let _entered = self.runtime.enter();
+        Instant::now()
+    }
+
+    /// Handlers of calls as deep as that are one deeper, and still known to be.
+    pub(crate) fn max_depth(&self) -> u8 {
+        self.config.max_depth.min(u8::MAX - 1)
     }
 }
 

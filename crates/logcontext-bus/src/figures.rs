@@ -20,6 +20,10 @@ pub(crate) const fn gauge(name: &'static str, help: &'static str) -> Figure {
     Figure { name, help, kind: FigureKind::Gauge }
 }
 
+pub(crate) const fn histogram(name: &'static str, help: &'static str) -> Figure {
+    Figure { name, help, kind: FigureKind::Histogram }
+}
+
 /// The figures of a bus's connection.
 pub(crate) struct ConnectionFigures {
     pub(crate) service: String,

@@ -67,11 +67,11 @@ async fn list(bus: &Bus, event: Option<&str>, limit: usize) -> anyhow::Result<St
     };
     let mut rows = Vec::new();
     for event in events {
-        for (id, at, letter) in bus.dead_letters(&event, limit).await? {
+        for letter in bus.dead_letters(&event, limit).await? {
             rows.push([
                 event.clone(),
-                id.to_string(),
-                format_rfc3339_seconds(at).to_string(),
+                letter.id.to_string(),
+                format_rfc3339_seconds(letter.at).to_string(),
                 letter.group.to_string(),
                 letter.deliveries.to_string(),
                 letter.reason,
@@ -86,7 +86,7 @@ async fn ids(bus: &Bus, which: &Which) -> anyhow::Result<Vec<EventId>> {
         Some(id) => Ok(vec![id]),
         None => {
             let letters = bus.dead_letters(&which.event, MOST).await?;
-            Ok(letters.into_iter().map(|(id, ..)| id).collect())
+            Ok(letters.into_iter().map(|letter| letter.id).collect())
         }
     }
 }
@@ -94,7 +94,10 @@ async fn ids(bus: &Bus, which: &Which) -> anyhow::Result<Vec<EventId>> {
 /// One that was named must have been there.
 fn told(count: usize, which: &Which, done: &str) -> anyhow::Result<String> {
     if let (0, Some(id)) = (count, which.id) {
-        bail!("there is no dead letter {id} of {}; expected one of `presence bus dead-letters list`", which.event);
+        bail!(
+            "there is no dead letter {id} of {}; expected one of `presence bus dead-letters list`",
+            which.event
+        );
     }
     Ok(format!("{count} {done}\n"))
 }

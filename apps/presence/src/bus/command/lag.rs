@@ -10,7 +10,13 @@ pub(super) async fn lag(bus: &Bus) -> anyhow::Result<String> {
         let dead = bus.dead_letter_count(&event).await?;
         for group in bus.groups(&event).await? {
             let lag = bus.lag(&event, &group).await?;
-            rows.push([event.clone(), group, lag.unread.to_string(), lag.pending.to_string(), dead.to_string()]);
+            rows.push([
+                event.clone(),
+                group,
+                lag.unread.to_string(),
+                lag.pending.to_string(),
+                dead.to_string(),
+            ]);
         }
     }
     Ok(table(["EVENT", "GROUP", "UNREAD", "PENDING", "DEAD LETTERS"], &rows))

@@ -68,9 +68,14 @@ pub fn run(command: &BusCommand, settings: Settings<Presence>) -> anyhow::Result
 }
 
 /// In a context, as everything that asks a bus.
-fn with_bus<T>(settings: &BusSettings, work: impl AsyncFnOnce(Bus) -> anyhow::Result<T>) -> anyhow::Result<T> {
+fn with_bus<T>(
+    settings: &BusSettings,
+    work: impl AsyncFnOnce(Bus) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
     if settings.url.with_password() == "memory:" {
-        bail!("presence.bus.url is memory:, which only a running server can see; expected a broker's, such as --bus redis://host:6379/");
+        bail!(
+            "presence.bus.url is memory:, which only a running server can see; expected a broker's, such as --bus redis://host:6379/"
+        );
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let command = LogContext::new("command");

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::connection::Shared;
 use super::pump::{self, Moved, Pump, Pumped};
 use super::stream::{Group, Stream};
-use crate::transport::{DeadLetter, Delivery, DeliveryId, Doing, Subscribe, Subscription, TransportError};
+use crate::transport::{DeadLetter, Delivery, DeliveryId, Doing, Subscribe, Subscription};
 
 pub(super) struct Consumer {
     pub(super) id: u64,
@@ -218,7 +218,7 @@ impl Subscription for Subscribed {
         self.shared.doing(move || {
             let now = self.consumer.now();
             let by = self.consumer.id;
-            let mut renew = |group: &mut Group, id: &DeliveryId| {
+            let renew = |group: &mut Group, id: &DeliveryId| {
                 let Some(cursor) = group.cursor(id.partition).filter(|cursor| cursor.is_held(id.id, by))
                 else {
                     return false;

@@ -61,7 +61,7 @@ impl Queue {
     /// To whoever has a slot, or on the nested lane to anybody.
     pub(super) fn send(&self, lane: Lane, mut sent: Sent, now: impl Fn() -> Instant) -> Became {
         loop {
-            let mut state = self.lock();
+            let state = self.lock();
             let handed = match lane {
                 Lane::First if !state.waiting.is_empty() => None,
                 _ => self.pick(&state, lane),
