@@ -44,7 +44,4 @@ impl Broker for OwnRedis {
     }
 }
 
-logcontext_bus::conformance!(
-    #[ignore = "needs Redis: cargo xtask test"]
-    broker()
-);
+logcontext_bus::conformance!(broker(); #[ignore = "needs Redis: cargo xtask test"]);
