@@ -24,18 +24,18 @@ pub struct Case {
 }
 
 impl Case {
-    pub(super) fn new(broker: Arc<dyn Broker>) -> Self {
+    pub(crate) fn new(broker: Arc<dyn Broker>) -> Self {
         let prefix = format!("conformance-{:016x}", fastrand::u64(..));
         Self { broker, prefix: prefix.into(), peers: Arc::default() }
     }
 
     /// One more service.
-    pub(super) fn connect(&self) -> Peer {
+    pub(crate) fn connect(&self) -> Peer {
         self.connect_with(|config| config)
     }
 
     /// One more service, set up otherwise.
-    pub(super) fn connect_with(&self, setup: impl FnOnce(BusConfig) -> BusConfig) -> Peer {
+    pub(crate) fn connect_with(&self, setup: impl FnOnce(BusConfig) -> BusConfig) -> Peer {
         let number = self.peers.fetch_add(1, Relaxed);
         let config = BusConfig {
             prefix: self.prefix.to_string(),
@@ -54,7 +54,7 @@ impl Case {
     }
 
     /// Makes trouble. If the broker cannot be troubled like that, says so, and the behaviour is left out.
-    pub(super) async fn trouble(&self, trouble: Trouble) -> bool {
+    pub(crate) async fn trouble(&self, trouble: Trouble) -> bool {
         let broker = Arc::clone(&self.broker);
         let done = logcontext::spawn_blocking(move || broker.trouble(trouble)).await;
         let could = done.expect("making trouble");
@@ -72,7 +72,7 @@ impl std::fmt::Debug for Case {
 }
 
 /// What must happen.
-pub(super) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(PATIENCE, future).await {
         Ok(value) => value,
         Err(_) => panic!("waited {PATIENCE:?} in vain: {what}"),
