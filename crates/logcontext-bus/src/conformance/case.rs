@@ -10,7 +10,7 @@ use logcontext::Supervisor;
 use super::peer::Peer;
 use super::{Broker, Trouble};
 use crate::config::BusConfig;
-use crate::transport::{Inbox, Link};
+use crate::transport::Link;
 
 /// Longer than this no answer takes, however slow the broker is.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -36,21 +36,21 @@ impl Case {
 
     /// One more service, set up otherwise.
     pub(crate) fn connect_with(&self, setup: impl FnOnce(BusConfig) -> BusConfig) -> Peer {
+        let link = self.link(setup);
+        let (identity, inbox) = (Arc::clone(&link.identity), Arc::clone(&link.inbox));
+        Peer::new(self.broker.connect(link).expect("a transport"), inbox, identity)
+    }
+
+    /// What the bus of one more service would give to its transport.
+    pub(crate) fn link(&self, setup: impl FnOnce(BusConfig) -> BusConfig) -> Link {
         let number = self.peers.fetch_add(1, Relaxed);
         let config = BusConfig {
             prefix: self.prefix.to_string(),
             ..BusConfig::new(format!("service-{number}"), "conformance:")
         };
         let config = setup(config);
-        let identity: Arc<str> = format!("{}/{:016x}", config.service, fastrand::u64(..)).into();
-        let inbox = Arc::new(Inbox::default());
-        let link = Link {
-            config,
-            identity: Arc::clone(&identity),
-            inbox: Arc::clone(&inbox),
-            supervisor: Supervisor::current(),
-        };
-        Peer::new(self.broker.connect(link).expect("a transport"), inbox, identity)
+        let identity = format!("{}/{:016x}", config.service, fastrand::u64(..)).into();
+        Link { config, identity, inbox: Arc::default(), supervisor: Supervisor::current() }
     }
 
     /// Makes trouble. If the broker cannot be troubled like that, says so, and the behaviour is left out.

@@ -7,11 +7,15 @@ use std::time::Duration;
 use logcontext::{FutureExt, LogContext, testing};
 use tokio::sync::{Semaphore, mpsc};
 
-use super::Memory;
+use super::connection::Connection;
+use super::consumer::Subscribed;
+use super::pump::{Moved, Pumped};
+use super::server::Served;
+use super::{Memory, lock};
 use crate::BusConfig;
 use crate::conformance::Case;
 use crate::conformance::peer::{Call, EVENT, Peer, RPC, number};
-use crate::transport::{Became, Doing, Lane, Serve, Since, Subscribe, TransportError};
+use crate::transport::{Became, Delivery, Doing, Lane, Serve, Since, Subscribe, TransportError};
 
 /// On a runtime of one thread whose clock only goes on when there is nothing else to do.
 fn on_a_stopped_clock<F: Future<Output = ()>>(behaviour: impl FnOnce(Case) -> F) {
@@ -22,6 +26,24 @@ fn on_a_stopped_clock<F: Future<Output = ()>>(behaviour: impl FnOnce(Case) -> F)
     let runtime = builder.build().expect("a runtime");
     runtime.block_on(behaviour(case).in_context(LogContext::new("TEST-1")));
     drop((runtime, test));
+}
+
+fn wish(slots: Arc<Semaphore>, deliveries: mpsc::UnboundedSender<Delivery>) -> Subscribe {
+    Subscribe {
+        event: EVENT.into(),
+        group: "group".into(),
+        partitions: vec![0],
+        is_leased: false,
+        with_retried: true,
+        since: Since::Now,
+        claim_after: Duration::from_secs(600),
+        slots,
+        deliveries,
+    }
+}
+
+fn prefixed(config: BusConfig) -> BusConfig {
+    BusConfig { prefix: "prefix".to_owned(), ..config }
 }
 
 fn queue_of(queue: usize) -> impl FnOnce(BusConfig) -> BusConfig {
@@ -96,10 +118,12 @@ fn calls_that_wait_for_the_last_server_learn_that_it_has_gone() {
             let server = service.serve(0).await;
             let inside = caller.call("0").await;
             let (outside, call) = waits_outside(&caller, 1).await;
-            if dies {
-                drop(server)
+            let _stopped = if dies {
+                drop(server);
+                None
             } else {
-                server.stop_first().await
+                server.stop_first().await;
+                Some(server)
             };
             assert!(inside.was_unserved().await);
             assert_eq!(outside.await, Ok(()));
@@ -186,6 +210,38 @@ fn claims_and_leases_run_out_by_the_clock_of_the_runtime() {
         assert!(begun.elapsed().abs_diff(claim_after) <= Duration::from_millis(1), "{:?}", begun.elapsed());
         assert_eq!(lease.renew().await, Ok(false));
         assert_eq!(a.transport.leases().take_part("one", claim_after).await, Ok(1));
+    });
+}
+
+/// A pump may be running on another thread while its consumer dies: it has looked whether it is to stop before.
+#[test]
+fn who_is_gone_is_given_nothing() {
+    on_a_stopped_clock(|case| async move {
+        let memory = Memory::new();
+        let peer = Case::new(Arc::new(memory.clone())).connect_with(prefixed);
+        let space = Arc::clone(&lock(&memory.spaces)["prefix"]);
+        let connection = Connection::new(space, case.link(prefixed));
+        let shared = &connection.shared;
+        let slots = Arc::new(Semaphore::new(2));
+        let slot = || Arc::clone(&slots).try_acquire_owned().unwrap();
+        let (sender, mut deliveries) = mpsc::unbounded_channel();
+        let consumer = Subscribed::start(shared, wish(Arc::new(Semaphore::new(0)), sender));
+        peer.fire("0").await;
+        consumer.die();
+        assert_eq!(consumer.consumer.move_one(slot()), Moved::Nothing);
+        assert!(deliveries.try_recv().is_err());
+        assert_eq!((peer.lag("group").await.pending, slots.available_permits()), (0, 2));
+
+        let (calls, mut served) = mpsc::unbounded_channel();
+        let mut other = peer.serve(0).await;
+        let server =
+            Served::start(shared, Serve { rpc: RPC.into(), slots: Arc::new(Semaphore::new(0)), calls });
+        let _call = peer.call("0").await;
+        server.die();
+        assert_eq!(server.server.move_one(slot()), Moved::Nothing);
+        assert!(served.try_recv().is_err());
+        other.slots.add_permits(1);
+        assert_eq!(number(&other.next().await.message), 0);
     });
 }
 
@@ -312,17 +368,7 @@ fn buses_of_several_runtimes_share_a_broker() {
         case.connect()
     };
     let (sender, mut deliveries) = mpsc::unbounded_channel();
-    let wish = Subscribe {
-        event: EVENT.into(),
-        group: "group".into(),
-        partitions: vec![0],
-        is_leased: false,
-        with_retried: true,
-        since: Since::Now,
-        claim_after: Duration::from_secs(600),
-        slots: Arc::new(Semaphore::new(1)),
-        deliveries: sender,
-    };
+    let wish = wish(Arc::new(Semaphore::new(1)), sender);
     let subscription = futures_util::FutureExt::now_or_never(here.transport.events().subscribe(wish));
     let subscription = subscription.expect("it needs no runtime").unwrap();
     let (calls, mut served) = mpsc::unbounded_channel();
