@@ -16,20 +16,20 @@ use crate::transport::{
 use crate::waits::{Kind, Told};
 
 /// A service that fires, listens, calls and serves.
-pub(super) struct Peer {
-    pub(super) transport: Arc<dyn Transport>,
-    pub(super) inbox: Arc<Inbox>,
-    pub(super) identity: Arc<str>,
+pub(crate) struct Peer {
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) inbox: Arc<Inbox>,
+    pub(crate) identity: Arc<str>,
 }
 
 /// A call that was sent.
-pub(super) struct Call {
-    pub(super) number: u64,
+pub(crate) struct Call {
+    pub(crate) number: u64,
     inbox: Arc<Inbox>,
 }
 
 /// A call that is handled.
-pub(super) struct Handling {
+pub(crate) struct Handling {
     from: ReplyTo,
     wait: u64,
     inbox: Arc<Inbox>,
@@ -39,33 +39,33 @@ pub(super) struct Handling {
 const TIMEOUT: Duration = Duration::from_secs(600);
 
 /// The event of all tests that need one.
-pub(super) const EVENT: &str = "conformance.event";
+pub(crate) const EVENT: &str = "conformance.event";
 
 /// The call of all tests that need one.
-pub(super) const RPC: &str = "conformance.call";
+pub(crate) const RPC: &str = "conformance.call";
 
 /// A message with this body.
-pub(super) fn message(body: impl AsRef<[u8]>) -> Message {
+pub(crate) fn message(body: impl AsRef<[u8]>) -> Message {
     Message { head: r#"{"test":true}"#.into(), body: bytes::Bytes::copy_from_slice(body.as_ref()) }
 }
 
 /// The number in a body.
-pub(super) fn number(message: &Message) -> u64 {
+pub(crate) fn number(message: &Message) -> u64 {
     let text = std::str::from_utf8(&message.body).expect("a number");
     text.parse().expect("a number")
 }
 
 impl Peer {
-    pub(super) fn new(transport: Arc<dyn Transport>, inbox: Arc<Inbox>, identity: Arc<str>) -> Self {
+    pub(crate) fn new(transport: Arc<dyn Transport>, inbox: Arc<Inbox>, identity: Arc<str>) -> Self {
         Self { transport, inbox, identity }
     }
 
     /// Fires the event with this body, on partition 0.
-    pub(super) async fn fire(&self, body: impl AsRef<[u8]>) -> EventId {
+    pub(crate) async fn fire(&self, body: impl AsRef<[u8]>) -> EventId {
         self.fire_to(EVENT, 0, message(body)).await
     }
 
-    pub(super) async fn fire_to(&self, event: &'static str, partition: u16, message: Message) -> EventId {
+    pub(crate) async fn fire_to(&self, event: &'static str, partition: u16, message: Message) -> EventId {
         let publish = Publish { event, partition, message };
         soon("an event is stored", self.transport.events().publish(publish))
             .await
@@ -73,46 +73,46 @@ impl Peer {
     }
 
     /// Fires these numbers one after the other.
-    pub(super) async fn fire_all(&self, numbers: impl IntoIterator<Item = u64>) {
+    pub(crate) async fn fire_all(&self, numbers: impl IntoIterator<Item = u64>) {
         for number in numbers {
             self.fire(number.to_string()).await;
         }
     }
 
     /// To listen to the event for this group.
-    pub(super) fn wish<'a>(&'a self, group: &'a str) -> Wish<'a> {
+    pub(crate) fn wish<'a>(&'a self, group: &'a str) -> Wish<'a> {
         Wish::new(self, EVENT, group)
     }
 
     /// Serves the call with so many slots.
-    pub(super) async fn serve(&self, slots: usize) -> Server {
+    pub(crate) async fn serve(&self, slots: usize) -> Server {
         Server::start(self, RPC, slots).await
     }
 
     /// Sends the call by the first lane.
-    pub(super) async fn call(&self, body: impl AsRef<[u8]>) -> Call {
+    pub(crate) async fn call(&self, body: impl AsRef<[u8]>) -> Call {
         self.call_by(Lane::First, body).await
     }
 
-    pub(super) async fn call_by(&self, lane: Lane, body: impl AsRef<[u8]>) -> Call {
+    pub(crate) async fn call_by(&self, lane: Lane, body: impl AsRef<[u8]>) -> Call {
         self.call_to(RPC, lane, message(body)).await
     }
 
-    pub(super) async fn call_to(&self, rpc: &'static str, lane: Lane, message: Message) -> Call {
+    pub(crate) async fn call_to(&self, rpc: &'static str, lane: Lane, message: Message) -> Call {
         let (outgoing, call) = self.outgoing(rpc, lane, message);
         soon("a call is sent", self.transport.calls().call(outgoing)).await.expect("a call is sent");
         call
     }
 
     /// A call to be sent.
-    pub(super) fn outgoing(&self, rpc: &'static str, lane: Lane, message: Message) -> (Outgoing, Call) {
+    pub(crate) fn outgoing(&self, rpc: &'static str, lane: Lane, message: Message) -> (Outgoing, Call) {
         let number = self.wait(Kind::Call);
         let call = Call { number, inbox: Arc::clone(&self.inbox) };
         (Outgoing { rpc, lane, call: number, timeout: TIMEOUT, message }, call)
     }
 
     /// A call that has come, and takes a while.
-    pub(super) fn handling(&self, from: &ReplyTo) -> Handling {
+    pub(crate) fn handling(&self, from: &ReplyTo) -> Handling {
         let wait = self.wait(Kind::Handler);
         self.inbox.handled().begin(from, wait);
         Handling { from: from.clone(), wait, inbox: Arc::clone(&self.inbox) }
@@ -123,47 +123,47 @@ impl Peer {
     }
 
     /// Nobody waits for it any more.
-    pub(super) fn cancel(&self, lane: Lane, call: &Call) {
+    pub(crate) fn cancel(&self, lane: Lane, call: &Call) {
         self.transport.calls().cancel(RPC, lane, call.number);
     }
 
-    pub(super) async fn lag(&self, group: &str) -> Lag {
+    pub(crate) async fn lag(&self, group: &str) -> Lag {
         soon("the lag", self.transport.log().lag(EVENT, group)).await.expect("the lag")
     }
 
     /// The newest that are kept, the newest first.
-    pub(super) async fn newest(&self, limit: usize) -> Vec<Stored> {
+    pub(crate) async fn newest(&self, limit: usize) -> Vec<Stored> {
         let page = Page { before: None, limit };
         soon("the history", self.transport.log().history(EVENT, page)).await.expect("the history")
     }
 }
 
 impl Call {
-    pub(super) async fn became(self) -> Told {
+    pub(crate) async fn became(self) -> Told {
         soon("a call is answered", poll_fn(|cx| self.inbox.waits().poll(self.number, cx))).await
     }
 
     /// Its answer.
-    pub(super) async fn answer(self) -> Message {
+    pub(crate) async fn answer(self) -> Message {
         match self.became().await {
             Told::Answer(message) => message,
             other => panic!("instead of an answer: {other:?}"),
         }
     }
 
-    pub(super) async fn was_unserved(self) -> bool {
+    pub(crate) async fn was_unserved(self) -> bool {
         matches!(self.became().await, Told::Unserved)
     }
 }
 
 impl Handling {
     /// Completes when its handler is told that nobody waits for it.
-    pub(super) async fn told(&self) -> Told {
+    pub(crate) async fn told(&self) -> Told {
         soon("the handler is told", poll_fn(|cx| self.inbox.waits().poll(self.wait, cx))).await
     }
 
     /// Was it not?
-    pub(super) fn was_told_nothing(&self) -> bool {
+    pub(crate) fn was_told_nothing(&self) -> bool {
         self.inbox.waits().poll(self.wait, &mut Context::from_waker(Waker::noop())).is_pending()
     }
 }
