@@ -9,6 +9,7 @@ use logcontext::Supervisor;
 use logcontext::source::Source;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::blocking::Threads;
 use crate::call::Callees;
@@ -35,6 +36,8 @@ pub(crate) struct Inner {
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) handlers: Handlers,
     pub(crate) threads: Threads,
+    /// Somebody has begun to close it.
+    pub(crate) closing: CancellationToken,
     pub(crate) checks: Checks,
     pub(crate) callees: Arc<Callees>,
     pub(crate) serving: Serving,
@@ -79,6 +82,7 @@ impl Bus {
             inbox,
             handlers: Handlers::default(),
             threads,
+            closing: CancellationToken::new(),
             checks: Checks::default(),
             callees,
             serving: Serving::default(),
@@ -99,6 +103,7 @@ impl Bus {
 
     /// Takes nothing more, sends for so long what is to be sent, and closes all connections.
     pub async fn close(&self, deadline: Duration) {
+        self.0.closing.cancel();
         self.0.transport.close(deadline).await;
         self.0.inbox.close();
     }
