@@ -1,31 +1,42 @@
 //! A service at the broker, as its bus would be.
 
+use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::case::soon;
 use super::listener::Wish;
 use super::server::Server;
 use crate::transport::{
-    Became, EventId, Inbox, Lag, Lane, Message, Outgoing, Page, Publish, Stored, Transport,
+    EventId, Inbox, Lag, Lane, Message, Outgoing, Page, Publish, ReplyTo, Stored, Transport,
 };
+use crate::waits::{Kind, Told};
 
 /// A service that fires, listens, calls and serves.
 pub(crate) struct Peer {
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) identity: Arc<str>,
-    last_call: AtomicU64,
 }
 
 /// A call that was sent.
 pub(crate) struct Call {
     pub(crate) number: u64,
-    became: oneshot::Receiver<Became>,
+    inbox: Arc<Inbox>,
 }
+
+/// A call that is handled.
+pub(crate) struct Handling {
+    from: ReplyTo,
+    wait: u64,
+    inbox: Arc<Inbox>,
+}
+
+/// Longer than any test.
+const TIMEOUT: Duration = Duration::from_secs(600);
 
 /// The event of all tests that need one.
 pub(crate) const EVENT: &str = "conformance.event";
@@ -46,7 +57,7 @@ pub(crate) fn number(message: &Message) -> u64 {
 
 impl Peer {
     pub(crate) fn new(transport: Arc<dyn Transport>, inbox: Arc<Inbox>, identity: Arc<str>) -> Self {
-        Self { transport, inbox, identity, last_call: AtomicU64::new(1) }
+        Self { transport, inbox, identity }
     }
 
     /// Fires the event with this body, on partition 0.
@@ -95,10 +106,20 @@ impl Peer {
 
     /// A call to be sent.
     pub(crate) fn outgoing(&self, rpc: &'static str, lane: Lane, message: Message) -> (Outgoing, Call) {
-        let number = self.last_call.fetch_add(1, Relaxed);
-        let became = self.inbox.expect(number);
-        let timeout = Duration::from_secs(600);
-        (Outgoing { rpc, lane, call: number, timeout, message }, Call { number, became })
+        let number = self.wait(Kind::Call);
+        let call = Call { number, inbox: Arc::clone(&self.inbox) };
+        (Outgoing { rpc, lane, call: number, timeout: TIMEOUT, message }, call)
+    }
+
+    /// A call that has come, and takes a while.
+    pub(crate) fn handling(&self, from: &ReplyTo) -> Handling {
+        let wait = self.wait(Kind::Handler);
+        self.inbox.handled().begin(from, wait);
+        Handling { from: from.clone(), wait, inbox: Arc::clone(&self.inbox) }
+    }
+
+    fn wait(&self, kind: Kind) -> u64 {
+        self.inbox.waits().begin(kind, Instant::now() + TIMEOUT, Waker::noop())
     }
 
     /// Nobody waits for it any more.
@@ -118,19 +139,44 @@ impl Peer {
 }
 
 impl Call {
-    pub(crate) async fn became(self) -> Became {
-        soon("a call is answered", self.became).await.expect("a call is answered")
+    pub(crate) async fn became(self) -> Told {
+        soon("a call is answered", poll_fn(|cx| self.inbox.waits().poll(self.number, cx))).await
     }
 
     /// Its answer.
     pub(crate) async fn answer(self) -> Message {
         match self.became().await {
-            Became::Answered(message) => message,
+            Told::Answer(message) => message,
             other => panic!("instead of an answer: {other:?}"),
         }
     }
 
     pub(crate) async fn was_unserved(self) -> bool {
-        matches!(self.became().await, Became::Unserved)
+        matches!(self.became().await, Told::Unserved)
+    }
+}
+
+impl Handling {
+    /// Completes when its handler is told that nobody waits for it.
+    pub(crate) async fn told(&self) -> Told {
+        soon("the handler is told", poll_fn(|cx| self.inbox.waits().poll(self.wait, cx))).await
+    }
+
+    /// Was it not?
+    pub(crate) fn was_told_nothing(&self) -> bool {
+        self.inbox.waits().poll(self.wait, &mut Context::from_waker(Waker::noop())).is_pending()
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.inbox.waits().forget(self.number);
+    }
+}
+
+impl Drop for Handling {
+    fn drop(&mut self) {
+        self.inbox.handled().end(&self.from);
+        self.inbox.waits().forget(self.wait);
     }
 }

@@ -6,7 +6,7 @@ mod head;
 use bytes::Bytes;
 
 pub(crate) use decode::{decode, encode};
-pub(crate) use head::{CallHead, EventHead, Origin, ReplyHead, Verdict};
+pub(crate) use head::{CallHead, EventHead, Origin, ReplyHead, Verdict, WIRE, printable};
 
 /// A message as a transport carries it: two pieces of JSON, each on one line, that are none of its business.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -15,7 +15,8 @@ use super::{Memory, lock};
 use crate::BusConfig;
 use crate::conformance::Case;
 use crate::conformance::peer::{Call, EVENT, Peer, RPC, number};
-use crate::transport::{Became, Delivery, Doing, Lane, Serve, Since, Subscribe, TransportError};
+use crate::transport::{Delivery, Doing, Lane, Serve, Since, Subscribe, TransportError};
+use crate::waits::Told;
 
 /// On a runtime of one thread whose clock only goes on when there is nothing else to do.
 fn on_a_stopped_clock<F: Future<Output = ()>>(behaviour: impl FnOnce(Case) -> F) {
@@ -144,7 +145,7 @@ fn who_closes_takes_its_calls_out_of_the_queue() {
         let (outside, _outside) = waits_outside(&closing, 2).await;
         let (let_in, _let_in) = waits_outside(&other, 3).await;
         closing.transport.close(Duration::ZERO).await;
-        assert!(matches!(gone.became().await, Became::Lost(_)));
+        assert!(matches!(gone.became().await, Told::Lost(_)));
         assert_eq!(outside.await, Err(TransportError::Closed));
         assert_eq!(let_in.await, Ok(()));
         server.slots.add_permits(5);
