@@ -48,14 +48,14 @@ pub(crate) struct Inner {
     pub(crate) handlers: Handlers,
     pub(crate) sharing: Sharing,
     pub(crate) threads: Threads,
+    /// Somebody has begun to close it.
+    pub(crate) closing: CancellationToken,
     pub(crate) checks: Checks,
     pub(crate) events: Arc<KnownEvents>,
     pub(crate) listeners: ListenerNames,
     /// Those that have not ended. None of them begins a handler after its end.
     pub(crate) listeners_running: Handlers,
     pub(crate) upkeep: Upkeep,
-    /// It is being closed.
-    pub(crate) closing: CancellationToken,
     pub(crate) callees: Arc<Callees>,
     pub(crate) serving: Serving,
     /// So many nested calls are handled.
@@ -133,12 +133,12 @@ impl Bus {
             handlers: Handlers::default(),
             sharing: Sharing::default(),
             threads,
+            closing: CancellationToken::new(),
             checks: Checks::default(),
             events,
             listeners: ListenerNames::default(),
             listeners_running: Handlers::default(),
             upkeep: Upkeep::default(),
-            closing: CancellationToken::new(),
             callees,
             serving: Serving::default(),
             nested: AtomicUsize::new(0),

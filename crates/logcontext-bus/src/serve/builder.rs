@@ -6,7 +6,6 @@ use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use logcontext::Supervisor;
 use logcontext::background;
 use logcontext::source::Source;
 use tokio::sync::{Semaphore, mpsc};
@@ -177,10 +176,11 @@ pub(super) struct Stop {
 }
 
 impl Stop {
-    pub(super) async fn wait(&self, supervisor: &Supervisor) {
+    pub(super) async fn wait(&self, inner: &Inner) {
         tokio::select! {
             () = self.asked.cancelled() => {}
-            () = supervisor.shutting_down() => {}
+            () = inner.supervisor.shutting_down() => {}
+            () = inner.closing.cancelled() => {}
         }
     }
 }

@@ -50,7 +50,7 @@ pub(super) async fn receive<A: Answerer>(
     let inner = Arc::clone(&server.inner);
     let mut batch = Vec::with_capacity(BATCH);
     {
-        let mut stopped = pin!(stop.wait(&inner.supervisor));
+        let mut stopped = pin!(stop.wait(&inner));
         loop {
             let count = tokio::select! {
                 biased;

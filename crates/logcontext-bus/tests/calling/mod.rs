@@ -2,7 +2,15 @@
 
 #![allow(dead_code, reason = "each test uses a part of it")]
 
+mod figures;
+mod gate;
+mod tap;
+
 use std::future::Future;
+
+pub use figures::figure;
+pub use gate::{Gate, TellsDrop};
+pub use tap::{Change, Tap};
 
 use logcontext::testing::{self, Test};
 use logcontext::{FutureExt, LogContext};
@@ -98,5 +106,24 @@ impl Rig {
         let mut config = BusConfig::new(service, "memory:");
         change(&mut config);
         Bus::over(&config, &self.broker).unwrap()
+    }
+
+    /// A bus of the service `test`, and what goes through its transport.
+    pub fn tapped(&self, change: Change) -> (Bus, Tap) {
+        let tap = Tap::new(&self.broker, change);
+        (Bus::over(&BusConfig::new("test", "memory:"), &tap).unwrap(), tap)
+    }
+
+    /// Lets others run until this holds.
+    pub async fn until(&self, mut holds: impl FnMut() -> bool) {
+        while !holds() {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// What was logged at this level, with the name of its context.
+    pub fn logged(&self, level: tracing::Level) -> Vec<(String, String)> {
+        let records = self.kit.records_at(level).into_iter();
+        records.map(|record| (record.context.name().to_owned(), record.message)).collect()
     }
 }

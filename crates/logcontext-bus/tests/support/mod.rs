@@ -32,18 +32,39 @@ pub fn on_both<F>(f: impl Fn(World) -> F)
 where
     F: Future<Output = ()> + Send + 'static,
 {
+    on_both_and(f, |_| {});
+}
+
+/// The same, and what has been logged is looked at in the end.
+pub fn on_both_and<F>(f: impl Fn(World) -> F, then: impl Fn(&Test))
+where
+    F: Future<Output = ()> + Send + 'static,
+{
     short_panics();
     for workers in [0, 2] {
         let test = testing::start();
         let runtime = if workers == 0 { test.current_thread() } else { test.multi_thread(workers) };
         let world = World { supervisor: test.supervisor().clone(), broker: Memory::new() };
-        run(&runtime, f(world));
+        let future = {
+            let _entered = runtime.enter();
+            f(world)
+        };
+        run(&runtime, future);
         end(&test, runtime);
+        then(&test);
     }
 }
 
 /// With the clock paused: time moves when nothing else does.
 pub fn paused<F>(f: impl FnOnce(World) -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    paused_and(f, |_| {});
+}
+
+/// The same, and what has been logged is looked at in the end.
+pub fn paused_and<F>(f: impl FnOnce(World) -> F, then: impl FnOnce(&Test))
 where
     F: Future<Output = ()> + Send + 'static,
 {
@@ -57,6 +78,7 @@ where
         future.await;
     });
     end(&test, runtime);
+    then(&test);
 }
 
 /// Shuts down what the test has left, and looks whether anything is left then.
@@ -222,11 +244,7 @@ pub async fn done(bus: &Bus, event: &str, group: &str) {
     }
 }
 
-/// The error records, as text.
-pub fn errors(records: &[testing::Record]) -> Vec<String> {
-    let failures = records
-        .iter()
-        .filter(|record| record.level <= tracing::Level::WARN)
-        .map(|record| record.message.clone());
-    failures.collect()
+/// What was said of failures: errors and warnings.
+pub fn complaints(test: &Test) -> Vec<testing::Record> {
+    test.records().into_iter().filter(|record| record.level <= tracing::Level::WARN).collect()
 }

@@ -29,8 +29,9 @@ impl Engine {
             Verdict::Stop { why, and_service } => {
                 self.leave(id);
                 if and_service {
+                    // Why is in the log, in the handler's context.
                     let (event, listener) = (self.shared.event, &self.shared.listener);
-                    let why = format!("the listener {listener} of {event} has failed: {why}");
+                    let why = format!("the listener {listener} could not handle {event} {}", id.id);
                     self.shared.inner.supervisor.ask_to_shut_down(&why);
                 }
                 self.stop(StopReason::Failed(why.into()));
