@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use logcontext_bus::transport::{
     CallTransport, Connector, DeadLetter, Delivery, DeliveryId, Doing, EventId, EventLog, EventTransport,
-    Leases, Link, Memory, Message, Publish, Schemas, Status, Subscribe, Subscription, Transport,
+    Lease, Leases, Link, Memory, Message, Publish, Schemas, Status, Subscribe, Subscription, Transport,
     TransportError,
 };
 use logcontext_bus::{Bus, ConnectError, Event};
@@ -23,6 +23,7 @@ pub enum Asked {
     Renew(Vec<DeliveryId>),
     Bury(DeliveryId, String),
     Stop,
+    LetGo,
 }
 
 pub struct State {
@@ -37,6 +38,8 @@ pub struct State {
     pub refuse: Option<TransportError>,
     /// The next subscription fails with this.
     pub no_subscription: Option<TransportError>,
+    /// What a renewal of a lease is answered with; `None` is no answer.
+    pub lease: Option<Result<bool, TransportError>>,
 }
 
 #[derive(Clone)]
@@ -58,6 +61,7 @@ impl Script {
             status: Status::new(),
             refuse: None,
             no_subscription: None,
+            lease: Some(Ok(true)),
         };
         Self { memory: Memory::new(), state: Arc::new(Mutex::new(state)), answers: watch::channel(true).0 }
     }
@@ -137,7 +141,7 @@ impl Transport for Scripted {
         self.memory.log()
     }
     fn leases(&self) -> &dyn Leases {
-        self.memory.leases()
+        self
     }
     fn schemas(&self) -> &dyn Schemas {
         self.memory.schemas()
@@ -150,6 +154,44 @@ impl Transport for Scripted {
     }
     fn close(&self, deadline: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         self.memory.close(deadline)
+    }
+}
+
+impl Leases for Scripted {
+    fn acquire(&self, _: &str, _: Duration) -> Doing<'_, Option<Arc<dyn Lease>>> {
+        Box::pin(async { Ok(Some(Arc::new(Leased(self.script.clone())) as Arc<dyn Lease>)) })
+    }
+
+    fn take_part(&self, name: &str, time: Duration) -> Doing<'_, usize> {
+        self.memory.leases().take_part(name, time)
+    }
+
+    fn leave(&self, name: &str) -> Doing<'_, ()> {
+        self.memory.leases().leave(name)
+    }
+}
+
+struct Leased(Script);
+
+impl fmt::Debug for Leased {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Leased")
+    }
+}
+
+impl Lease for Leased {
+    fn renew(&self) -> Doing<'_, bool> {
+        let answer = self.0.state.lock().unwrap().lease.clone();
+        Box::pin(async {
+            match answer {
+                Some(answer) => answer,
+                None => std::future::pending().await,
+            }
+        })
+    }
+
+    fn release(&self) -> Doing<'_, ()> {
+        Box::pin(self.0.ask(Asked::LetGo))
     }
 }
 
@@ -182,11 +224,11 @@ impl EventTransport for Scripted {
 
 struct Subscribed(Script);
 
-impl Subscribed {
+impl Script {
     async fn ask(&self, asked: Asked) -> Result<(), TransportError> {
-        self.0.state.lock().unwrap().asked.push(asked);
-        let _ = self.0.answers.subscribe().wait_for(|answers| *answers).await;
-        match &self.0.state.lock().unwrap().refuse {
+        self.state.lock().unwrap().asked.push(asked);
+        let _ = self.answers.subscribe().wait_for(|answers| *answers).await;
+        match &self.state.lock().unwrap().refuse {
             Some(error) => Err(error.clone()),
             None => Ok(()),
         }
@@ -201,28 +243,28 @@ impl fmt::Debug for Subscribed {
 
 impl Subscription for Subscribed {
     fn acknowledge(&self, ids: Vec<DeliveryId>) -> Doing<'_, ()> {
-        Box::pin(self.ask(Asked::Acknowledge(ids)))
+        Box::pin(self.0.ask(Asked::Acknowledge(ids)))
     }
 
     fn renew(&self, ids: Vec<DeliveryId>) -> Doing<'_, Vec<DeliveryId>> {
         Box::pin(async move {
-            self.ask(Asked::Renew(ids.clone())).await?;
+            self.0.ask(Asked::Renew(ids.clone())).await?;
             let mut state = self.0.state.lock().unwrap();
             Ok(state.lost.extract_if(.., |id| ids.contains(id)).collect())
         })
     }
 
     fn release(&self, ids: Vec<DeliveryId>) -> Doing<'_, ()> {
-        Box::pin(self.ask(Asked::Release(ids)))
+        Box::pin(self.0.ask(Asked::Release(ids)))
     }
 
     fn bury(&self, id: DeliveryId, letter: DeadLetter) -> Doing<'_, ()> {
-        Box::pin(self.ask(Asked::Bury(id, letter.reason)))
+        Box::pin(self.0.ask(Asked::Bury(id, letter.reason)))
     }
 
     fn stop(&self) -> Doing<'_, ()> {
         Box::pin(async {
-            self.ask(Asked::Stop).await?;
+            self.0.ask(Asked::Stop).await?;
             // Who listens is brought nothing more.
             self.0.state.lock().unwrap().wishes.clear();
             Ok(())
