@@ -24,11 +24,17 @@ pub enum Asked {
     Bury(DeliveryId, String),
     Stop,
     LetGo,
+    /// It was told that this one has become another's.
+    Lost(DeliveryId),
+    /// What a test has to say about an event in between.
+    Note(DeliveryId, &'static str),
 }
 
 pub struct State {
     pub wishes: Vec<Subscribe>,
     pub asked: Vec<Asked>,
+    /// What the broker knows to be done.
+    pub over: Vec<DeliveryId>,
     /// What is answered to the next renewals, of those that are asked for.
     pub lost: Vec<DeliveryId>,
     /// What publishing is answered with, the last one for ever; `None` is no answer.
@@ -55,6 +61,7 @@ impl Script {
         let state = State {
             wishes: Vec::new(),
             asked: Vec::new(),
+            over: Vec::new(),
             lost: Vec::new(),
             published: vec![Some(Ok(EventId(1, 0)))],
             messages: Vec::new(),
@@ -226,8 +233,14 @@ struct Subscribed(Script);
 
 impl Script {
     async fn ask(&self, asked: Asked) -> Result<(), TransportError> {
-        self.state.lock().unwrap().asked.push(asked);
+        self.state.lock().unwrap().asked.push(asked.clone());
         let _ = self.answers.subscribe().wait_for(|answers| *answers).await;
+        let over = match asked {
+            Asked::Acknowledge(ids) => ids,
+            Asked::Bury(id, _) => vec![id],
+            _ => Vec::new(),
+        };
+        self.state.lock().unwrap().over.extend(over);
         match &self.state.lock().unwrap().refuse {
             Some(error) => Err(error.clone()),
             None => Ok(()),
@@ -248,9 +261,15 @@ impl Subscription for Subscribed {
 
     fn renew(&self, ids: Vec<DeliveryId>) -> Doing<'_, Vec<DeliveryId>> {
         Box::pin(async move {
-            self.0.ask(Asked::Renew(ids.clone())).await?;
+            // At once, also while nothing else is answered: so what is known of it is known in order.
             let mut state = self.0.state.lock().unwrap();
-            Ok(state.lost.extract_if(.., |id| ids.contains(id)).collect())
+            state.asked.push(Asked::Renew(ids.clone()));
+            if let Some(error) = &state.refuse {
+                return Err(error.clone());
+            }
+            let lost: Vec<_> = state.lost.extract_if(.., |id| ids.contains(id)).collect();
+            state.asked.extend(lost.iter().copied().map(Asked::Lost));
+            Ok(lost)
         })
     }
 
