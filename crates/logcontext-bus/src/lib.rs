@@ -12,16 +12,22 @@ mod blocking;
 mod bus;
 mod call;
 mod config;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 mod error;
 mod event;
 mod figures;
+mod fire;
 mod handlers;
+mod kept;
+mod listen;
 mod message;
 mod name;
 mod rpc;
 mod schema;
 mod serve;
 pub mod transport;
+mod upkeep;
 mod waits;
 mod within;
 
@@ -30,6 +36,12 @@ pub use call::{Call, Calling};
 pub use config::{BusConfig, Retention};
 pub use error::{CallError, ConnectError, FireError, ListenError, ServeError, Waiting};
 pub use event::Event;
+pub use fire::Fire;
+pub use kept::{BrokerError, BuriedEvent, PastEvent};
+pub use listen::{
+    BlockingEventHandler, Delivered, EventHandler, Listen, Listener, ListenerState, OnError, Retry,
+    StopReason,
+};
 pub use name::InvalidName;
 pub use rpc::Rpc;
 pub use schema::SchemaSet;

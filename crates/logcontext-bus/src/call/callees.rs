@@ -8,11 +8,12 @@ use std::time::Duration;
 use logcontext::source::{Collector, Figure, Histogram, Source};
 use rustc_hash::FxHashMap;
 
+use crate::bus::Inner;
 use crate::error::CallError;
 use crate::figures::{counter, gauge, histogram};
 use crate::name::{self, InvalidName};
 use crate::rpc::Rpc;
-use crate::schema::{Check, Checks};
+use crate::schema::{Check, Theirs};
 use crate::transport::Inbox;
 
 const TIMES: Figure = histogram("bus_call_seconds", "Time that callers waited for their answers.");
@@ -51,6 +52,8 @@ pub(crate) struct Callee {
     pub(super) name: &'static str,
     pub(super) version: u32,
     pub(super) request: Arc<Check>,
+    /// What who serves it wants requests to be like.
+    pub(super) theirs: Arc<Theirs>,
     pub(super) response: Arc<Check>,
     pub(super) error: Arc<Check>,
     times: Histogram,
@@ -66,7 +69,7 @@ impl Callees {
     ///
     /// # Errors
     /// If it cannot be called anything.
-    pub(super) fn of<R: Rpc>(&self, checks: &Checks) -> Result<Arc<Callee>, InvalidName> {
+    pub(super) fn of<R: Rpc>(&self, inner: &Arc<Inner>) -> Result<Arc<Callee>, InvalidName> {
         let id = TypeId::of::<R>();
         let known = self.by_type.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
         if let Some(known) = known {
@@ -76,14 +79,20 @@ impl Callees {
         let callee = Arc::new(Callee {
             name: R::NAME,
             version: R::VERSION,
-            request: checks.of::<R>(),
-            response: checks.of::<R::Response>(),
-            error: checks.of::<R::Error>(),
+            request: inner.checks.of::<R>(),
+            theirs: Arc::new(Theirs::of::<R>()),
+            response: inner.checks.of::<R::Response>(),
+            error: inner.checks.of::<R::Error>(),
             times: Histogram::seconds(),
             ended: std::array::from_fn(|_| AtomicU64::new(0)),
         });
         let mut by_type = self.by_type.write().unwrap_or_else(PoisonError::into_inner);
-        Ok(Arc::clone(by_type.entry(id).or_insert(callee)))
+        let known = Arc::clone(by_type.entry(id).or_insert_with(|| Arc::clone(&callee)));
+        drop(by_type);
+        if Arc::ptr_eq(&known, &callee) {
+            inner.sharing.follow(inner, R::NAME, &known.theirs);
+        }
+        Ok(known)
     }
 }
 

@@ -177,10 +177,13 @@ impl<R: Rpc> fmt::Debug for Calling<R> {
     }
 }
 
-fn prepare<R: Rpc>(inner: &Inner, request: &R) -> Prepared<R> {
-    let callee = inner.callees.of::<R>(&inner.checks)?;
+fn prepare<R: Rpc>(inner: &Arc<Inner>, request: &R) -> Prepared<R> {
+    let callee = inner.callees.of::<R>(inner)?;
     let body = match encode(request) {
-        Ok(body) => callee.request.check(&body).map(|()| body).map_err(CallError::Invalid),
+        Ok(body) => {
+            let checked = callee.request.check(&body).and_then(|()| callee.theirs.check(&body));
+            checked.map(|()| body).map_err(CallError::Invalid)
+        }
         Err(error) => Err(CallError::Encode(error)),
     };
     match body {

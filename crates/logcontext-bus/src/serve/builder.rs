@@ -20,6 +20,7 @@ use crate::bus::{Bus, Inner};
 use crate::error::ServeError;
 use crate::name;
 use crate::rpc::Rpc;
+use crate::schema::{Sharing, of_rpc};
 use crate::transport::{self, TransportError};
 use crate::within::{waiting, within};
 
@@ -70,6 +71,7 @@ impl Serve {
             let lasting =
                 background::process(&inner.supervisor, &format!("{}-server", R::NAME)).origin(origin);
             let _entered = inner.runtime.enter();
+            Sharing::tell(&inner, format!("rpc {}", R::NAME), of_rpc::<R>());
             drop(lasting.run(|context| context.call_depth(0), receive(server, calls, serving, stop, name)));
         };
         Self { bus: bus.clone(), name: R::NAME, slots: SLOTS, begin: Box::new(begin) }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use logcontext::{ContextKind, FutureExt, LogContext};
@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::connection::Shared;
 use super::pump::{self, Moved, Pump, Pumped};
 use super::stream::{Group, Stream};
-use crate::transport::{DeadLetter, Delivery, DeliveryId, Doing, Subscribe, Subscription, TransportError};
+use crate::transport::{DeadLetter, Delivery, DeliveryId, Doing, Subscribe, Subscription};
 
 pub(super) struct Consumer {
     pub(super) id: u64,
@@ -31,6 +31,8 @@ pub(super) struct Consumer {
     runtime: Handle,
     /// Somebody has come to its group, or has gone.
     others: Notify,
+    /// It is given nothing more. Changed and looked at under the lock of the stream: its pump may be running elsewhere.
+    pub(super) is_out: AtomicBool,
 }
 
 impl Consumer {
@@ -123,7 +125,7 @@ impl Pumped for Consumer {
 
 /// The handle of a consumer, which lives as long.
 pub(super) struct Subscribed {
-    consumer: Arc<Consumer>,
+    pub(super) consumer: Arc<Consumer>,
     shared: Arc<Shared>,
     sweep: AbortHandle,
 }
@@ -147,6 +149,7 @@ impl Subscribed {
             pump: Pump::new(wish.slots),
             runtime: shared.runtime.clone(),
             others: Notify::new(),
+            is_out: AtomicBool::new(false),
         });
         let others = {
             let mut state = stream.lock();
@@ -218,7 +221,7 @@ impl Subscription for Subscribed {
         self.shared.doing(move || {
             let now = self.consumer.now();
             let by = self.consumer.id;
-            let mut renew = |group: &mut Group, id: &DeliveryId| {
+            let renew = |group: &mut Group, id: &DeliveryId| {
                 let Some(cursor) = group.cursor(id.partition).filter(|cursor| cursor.is_held(id.id, by))
                 else {
                     return false;

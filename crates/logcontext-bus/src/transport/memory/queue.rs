@@ -61,7 +61,7 @@ impl Queue {
     /// To whoever has a slot, or on the nested lane to anybody.
     pub(super) fn send(&self, lane: Lane, mut sent: Sent, now: impl Fn() -> Instant) -> Became {
         loop {
-            let mut state = self.lock();
+            let state = self.lock();
             let handed = match lane {
                 Lane::First if !state.waiting.is_empty() => None,
                 _ => self.pick(&state, lane),
@@ -181,18 +181,17 @@ impl Queue {
     /// Nobody waits for any call of this client any more.
     pub(super) fn forget_client(&self, client: &str) {
         let mut state = self.lock();
-        let outside: Vec<_> =
-            state.outside.extract_if(.., |_, it| &*it.waiting.sent.client.identity == client).collect();
-        let gone: Vec<_> =
-            state.waiting.extract_if(.., |_, it| &*it.sent.client.identity == client).collect();
+        let is_its = |waiting: &Waiting| &*waiting.sent.client.identity == client;
+        let (outside, others): (BTreeMap<_, _>, _) =
+            std::mem::take(&mut state.outside).into_iter().partition(|(_, it)| is_its(&it.waiting));
+        let (inside, still): (BTreeMap<_, _>, _) =
+            std::mem::take(&mut state.waiting).into_iter().partition(|(_, it)| is_its(it));
+        (state.outside, state.waiting) = (others, still);
         state.by_caller.retain(|from, _| &*from.client != client);
-        let let_in: Vec<_> = gone.iter().filter_map(|_| state.let_next_in()).collect();
+        let let_in: Vec<_> = inside.iter().map(|_| state.let_next_in()).collect();
         drop(state);
-        for let_in in let_in {
-            let _ = let_in.send(());
-        }
-        let gone = gone.into_iter().map(|(_, waiting)| waiting);
-        for waiting in gone.chain(outside.into_iter().map(|(_, outside)| outside.waiting)) {
+        let_in.into_iter().for_each(tell);
+        for waiting in inside.into_values().chain(outside.into_values().map(|outside| outside.waiting)) {
             waiting.sent.client.waiting.fetch_sub(1, SeqCst);
         }
     }

@@ -1,0 +1,5 @@
+//! The broker in this process does what every transport must do.
+
+use crate::transport::Memory;
+
+crate::conformance!(Memory::new());

@@ -1,0 +1,35 @@
+//! The listeners that a bus has.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustc_hash::FxHashSet;
+
+/// The listeners that a bus has: each name once for each event.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ListenerNames(Arc<Mutex<FxHashSet<(&'static str, Arc<str>)>>>);
+
+/// A listener's name, taken until this is dropped.
+#[derive(Debug)]
+pub(super) struct TakenName {
+    names: ListenerNames,
+    name: (&'static str, Arc<str>),
+}
+
+impl ListenerNames {
+    /// `None` if it is taken.
+    pub(super) fn take(&self, event: &'static str, listener: &Arc<str>) -> Option<TakenName> {
+        let name = (event, Arc::clone(listener));
+        let is_new = self.lock().insert(name.clone());
+        is_new.then(|| TakenName { names: self.clone(), name })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, FxHashSet<(&'static str, Arc<str>)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for TakenName {
+    fn drop(&mut self) {
+        self.names.lock().remove(&self.name);
+    }
+}
