@@ -49,7 +49,7 @@ use keys::Keys;
 use session::Session;
 use shared::Shared;
 
-/// A broker that is Redis, of version 6.2 or later.
+/// A broker that is Redis, of version 6.2 or later. It needs a runtime with I/O and time enabled.
 ///
 /// ```no_run
 /// use logcontext_bus::{Bus, BusConfig};
