@@ -401,6 +401,26 @@ fn history_of_several_partitions_is_one() {
 }
 
 #[test]
+fn what_came_back_and_was_cut_is_pending_no_more() {
+    on_a_stopped_clock(|case| async move {
+        let peer = case.connect();
+        let mut listener = peer.wish("group").slots(2).listen().await;
+        peer.fire_all(0..10).await;
+        let taken = listener.take(2).await;
+        listener.stop().await;
+        listener.release([taken[0].id]).await;
+        let trimmed = peer.transport.log().trim(EVENT, crate::Retention::default().history(0).cap(4)).await;
+        assert_eq!(trimmed.unwrap().lost, 6);
+        // What is in hand is still pending.
+        assert_eq!(peer.lag("group").await, crate::transport::Lag::new(4, 1));
+        listener.release([taken[1].id]).await;
+        let mut other = peer.wish("group").listen().await;
+        assert_eq!(other.handle_all(4).await, [6, 7, 8, 9]);
+        assert_eq!(peer.lag("group").await, Default::default());
+    });
+}
+
+#[test]
 fn nothing_is_fired_into_what_is_retried() {
     on_a_stopped_clock(|case| async move {
         let peer = case.connect();
