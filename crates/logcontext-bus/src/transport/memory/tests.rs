@@ -173,6 +173,20 @@ fn calls_of_a_server_that_takes_none_go_to_another() {
 }
 
 #[test]
+fn who_is_closed_serves_nothing_more() {
+    on_a_stopped_clock(|case| async move {
+        let (caller, service) = (case.connect(), case.connect());
+        let _server = service.serve(0).await;
+        let waits = caller.call("0").await;
+        service.transport.close(Duration::ZERO).await;
+        assert!(waits.was_unserved().await);
+        for lane in [Lane::First, Lane::Nested] {
+            assert!(caller.call_by(lane, "1").await.was_unserved().await);
+        }
+    });
+}
+
+#[test]
 fn events_of_a_consumer_that_takes_none_go_to_another() {
     on_a_stopped_clock(|case| async move {
         let (a, b) = (case.connect(), case.connect());
