@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use serde_json::{Map, Value};
 
 use crate::machine::Machine;
-use crate::servers::{POSTGRES, Server, Servers};
+use crate::servers::{POSTGRES, REDIS, Server, Servers};
 use crate::workspace::{cargo, root};
 
 /// What there is to measure.
@@ -21,6 +21,8 @@ pub(crate) enum Name {
     Http,
     /// Calls of a database, next to the driver alone and to its pool
     Db,
+    /// Calls and events on the bus, next to the least that does the same
+    Bus,
     /// Caches, next to bare ones, and keyed queues
     Cache,
     /// Scrapes: how long they take, whom they hold up, and what a request costs beside them
@@ -33,6 +35,7 @@ impl Name {
             Self::Core => "core",
             Self::Http => "http",
             Self::Db => "db",
+            Self::Bus => "bus",
             Self::Cache => "cache",
             Self::Metrics => "metrics",
         }
@@ -41,6 +44,7 @@ impl Name {
     fn servers(self) -> &'static [Server] {
         match self {
             Self::Core | Self::Http | Self::Cache | Self::Metrics => &[],
+            Self::Bus => &[REDIS],
             Self::Db => &[POSTGRES],
         }
     }
@@ -110,6 +114,7 @@ mod tests {
             (Name::Http, "http", 0),
             (Name::Db, "db", 1),
             (Name::Cache, "cache", 0),
+            (Name::Bus, "bus", 1),
             (Name::Metrics, "metrics", 0),
         ] {
             let command = command(name, &servers).unwrap();

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use logcontext_service::App;
+use presence::bus::command::run as bus;
 use presence::demo::demo;
 use presence::server::Presence;
 
@@ -11,7 +12,7 @@ fn main() -> ExitCode {
 }
 
 fn app() -> App<Presence> {
-    App::new().command("demo", demo)
+    App::new().command("demo", demo).command_with_settings("bus", bus)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 
 mod accuracy;
 mod background;
+mod bus;
 mod cache;
 mod contexts;
 mod cpu;
@@ -44,6 +45,8 @@ enum Command {
         #[arg(long)]
         only: Option<Part>,
     },
+    /// Calls and events on the bus, next to the least that does the same
+    Bus(How),
     /// Caches and keyed queues, next to what is used for them otherwise
     Cache(How),
     /// Calls of a database, next to the driver alone and to its pool
@@ -52,6 +55,15 @@ enum Command {
     Http(How),
     /// Scrapes: how long they take, whom they hold up, and what a request costs beside them
     Metrics(How),
+    /// One of the workers of `bus`
+    #[command(hide = true)]
+    ServeBus {
+        side: bus::Side,
+        #[arg(long)]
+        url: String,
+        #[arg(long)]
+        prefix: String,
+    },
     /// One of the servers of `http`
     #[command(hide = true)]
     Serve {
@@ -138,6 +150,10 @@ fn run(command: Command) -> anyhow::Result<()> {
             }
             how
         }
+        Command::Bus(how) => {
+            bus::run(&mut report, how.effort())?;
+            how
+        }
         Command::Cache(how) => {
             cache::run(&mut report, how.effort());
             how
@@ -154,6 +170,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             metrics::run(&mut report, how.effort())?;
             how
         }
+        Command::ServeBus { side, url, prefix } => return bus::serve(side, &url, &prefix),
         Command::Serve { kind, log } => return http::serve(kind, &log),
     };
     let result = report.into_json();

@@ -42,6 +42,16 @@ impl Report {
         eprintln!("  {key:<38} {median:>10}   {min:>10} .. {max:<10}  {ceiling}");
     }
 
+    /// A figure that was shown already is to be at least this.
+    pub(crate) fn at_least(&mut self, key: &str, value: f64, floor: f64) {
+        let met = value >= floor;
+        if !met {
+            self.missed.push(key.to_owned());
+        }
+        let (value, floor) = (short(value), short(floor));
+        eprintln!("  {key:<38} {value:>10}   at least {floor} {}", if met { "met" } else { "MISSED" });
+    }
+
     pub(crate) fn note(&self, text: &str) {
         eprintln!("  {text}");
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use logcontext::Supervisor;
@@ -11,15 +12,25 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::blocking::Threads;
+use crate::call::Callees;
 use crate::config::BusConfig;
 use crate::error::ConnectError;
+use crate::figures::ConnectionFigures;
 use crate::fire::KnownEvents;
 use crate::handlers::Handlers;
 use crate::listen::ListenerNames;
-use crate::schema::Checks;
-use crate::transport::{Connector, Inbox, Link, Status, Transport};
+use crate::schema::{Checks, Sharing};
+use crate::serve::Serving;
+use crate::transport::{Connector, Inbox, Link, Memory, Status, Transport};
 use crate::upkeep::Upkeep;
+use crate::waits::Sweeping;
 use crate::within::within;
+
+const EXPECTED: &str = if cfg!(feature = "redis") {
+    "memory: or redis://host:port/"
+} else {
+    "memory:, without the feature `redis`,"
+};
 
 /// A handle to the bus: clone it anywhere, use it from any task, thread or runtime. When the last one is dropped, its
 /// connections are closed.
@@ -35,18 +46,49 @@ pub(crate) struct Inner {
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) handlers: Handlers,
+    pub(crate) sharing: Sharing,
     pub(crate) threads: Threads,
+    /// Somebody has begun to close it.
+    pub(crate) closing: CancellationToken,
     pub(crate) checks: Checks,
     pub(crate) events: Arc<KnownEvents>,
     pub(crate) listeners: ListenerNames,
     /// Those that have not ended. None of them begins a handler after its end.
     pub(crate) listeners_running: Handlers,
     pub(crate) upkeep: Upkeep,
-    /// It is being closed.
-    pub(crate) closing: CancellationToken,
+    pub(crate) callees: Arc<Callees>,
+    pub(crate) serving: Serving,
+    /// So many nested calls are handled.
+    pub(crate) nested: AtomicUsize,
+    _sweeping: Sweeping,
+    /// The supervisor has no hold on it.
+    _figures: Arc<dyn Source>,
 }
 
 impl Bus {
+    /// A bus to the broker of the configuration's URL, on the current runtime, for the current supervisor. It does not
+    /// wait for the broker: what is asked of it meanwhile waits, each within its own time.
+    ///
+    /// `memory:` is a broker that only this bus has; several share one by [`over`](Self::over).
+    ///
+    /// # Errors
+    /// If the configuration cannot be, or the URL is none that is known here.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    #[expect(clippy::unused_async, reason = "outside a runtime there is nothing to connect on")]
+    pub async fn connect(config: &BusConfig) -> Result<Self, ConnectError> {
+        match config.url.split_once(':') {
+            Some(("memory", "")) => Self::over(config, &Memory::new()),
+            #[cfg(feature = "redis")]
+            Some(("redis" | "rediss" | "redis+unix", _)) => {
+                Self::over(config, &crate::transport::Redis::new(&config.url)?)
+            }
+            // Nothing of it is shown: there may be a password in it.
+            _ => Err(ConnectError::Url(format!("expected {EXPECTED} as the URL of a bus"))),
+        }
+    }
+
     /// A bus over this transport, on the current runtime, for the current supervisor. It does not wait for the broker:
     /// what is asked of it meanwhile waits, each within its own time.
     ///
@@ -68,7 +110,16 @@ impl Bus {
             supervisor: supervisor.clone(),
         };
         let transport = connector.connect(link)?;
+        let figures: Arc<dyn Source> = Arc::new(ConnectionFigures {
+            service: config.service.clone(),
+            transport: Arc::clone(&transport),
+        });
+        supervisor.register(&figures);
         let threads = Threads::new(&supervisor, &runtime);
+        let callees = Callees::new(&config.service, &inbox);
+        let source: Arc<dyn Source> = Arc::clone(&callees) as _;
+        supervisor.register(&source);
+        let sweeping = Sweeping::begin(Arc::clone(&inbox), &runtime);
         let events = Arc::new(KnownEvents::new(&config.service));
         let source: Arc<dyn Source> = events.clone();
         supervisor.register(&source);
@@ -80,13 +131,19 @@ impl Bus {
             transport,
             inbox,
             handlers: Handlers::default(),
+            sharing: Sharing::default(),
             threads,
+            closing: CancellationToken::new(),
             checks: Checks::default(),
             events,
             listeners: ListenerNames::default(),
             listeners_running: Handlers::default(),
             upkeep: Upkeep::default(),
-            closing: CancellationToken::new(),
+            callees,
+            serving: Serving::default(),
+            nested: AtomicUsize::new(0),
+            _sweeping: sweeping,
+            _figures: figures,
         })))
     }
 
@@ -104,18 +161,28 @@ impl Bus {
     /// closes all connections. The last thing to do.
     pub async fn close(&self, deadline: Duration) {
         let inner = &self.0;
-        let now = || {
-            let _entered = inner.runtime.enter();
-            Instant::now()
-        };
-        let end = now() + deadline;
+        let end = inner.now() + deadline;
         inner.closing.cancel();
         within(&inner.runtime, deadline, inner.listeners_running.none()).await;
-        inner.transport.close(end.saturating_duration_since(now())).await;
+        inner.transport.close(end.saturating_duration_since(inner.now())).await;
+        inner.inbox.close();
     }
 
     pub(crate) fn inner(&self) -> &Arc<Inner> {
         &self.0
+    }
+}
+
+impl Inner {
+    /// Now, by the bus's own clock, which a test may have stopped, whoever asks.
+    pub(crate) fn now(&self) -> Instant {
+        let _entered = self.runtime.enter();
+        Instant::now()
+    }
+
+    /// Handlers of calls as deep as that are one deeper, and still known to be.
+    pub(crate) fn max_depth(&self) -> u8 {
+        self.config.max_depth.min(u8::MAX - 1)
     }
 }
 

@@ -10,6 +10,7 @@
 
 mod blocking;
 mod bus;
+mod call;
 mod config;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
@@ -24,11 +25,14 @@ mod message;
 mod name;
 mod rpc;
 mod schema;
+mod serve;
 pub mod transport;
 mod upkeep;
+mod waits;
 mod within;
 
 pub use bus::Bus;
+pub use call::{Call, Calling};
 pub use config::{BusConfig, Retention};
 pub use error::{CallError, ConnectError, FireError, ListenError, ServeError, Waiting};
 pub use event::Event;
@@ -41,3 +45,4 @@ pub use listen::{
 pub use name::InvalidName;
 pub use rpc::Rpc;
 pub use schema::SchemaSet;
+pub use serve::{Caller, Serve, Served};

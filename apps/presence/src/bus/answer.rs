@@ -9,7 +9,7 @@ use crate::store::Store;
 
 pub(super) async fn start(bus: &Bus, store: &Arc<Store>) -> Result<(), ServeError> {
     let store = Arc::clone(store);
-    let serving = bus.serve::<GetPresence, _>(move |request: GetPresence| {
+    let serving = bus.serve::<GetPresence>(move |request: GetPresence| {
         let store = Arc::clone(&store);
         async move { get(&store, &request).await }
     });

@@ -7,7 +7,7 @@ use super::PresenceChanged;
 
 /// One of all processes writes it.
 pub(super) async fn start(bus: &Bus) -> Result<(), ListenError> {
-    let listener = bus.listen::<PresenceChanged, _>("audit", async |changed: PresenceChanged| {
+    let listener = bus.listen::<PresenceChanged>("audit", async |changed: PresenceChanged| {
         tracing::info!(
             target: "presence::audit",
             user = %changed.user,

@@ -8,7 +8,7 @@
 mod job;
 mod pool;
 
-pub(crate) use job::{NotDone, Running};
+pub(crate) use job::NotDone;
 pub(crate) use pool::Threads;
 
 #[cfg(test)]

@@ -7,7 +7,8 @@ use super::Case;
 use super::case::soon;
 use super::listener::ids;
 use super::peer::{EVENT, Peer, RPC, message};
-use crate::transport::{Became, Lane, Publish, TransportError};
+use crate::transport::{Lane, Publish, TransportError};
+use crate::waits::Told;
 
 impl Peer {
     pub(super) async fn close(&self) {
@@ -62,7 +63,7 @@ pub async fn a_close_ends_what_waits(case: Case) {
     caller.close().await;
     for call in [begun, waits] {
         let became = call.became().await;
-        assert!(matches!(became, Became::Lost(_)), "{became:?}");
+        assert!(matches!(became, Told::Lost(_)), "{became:?}");
     }
 }
 

@@ -33,10 +33,12 @@ pub async fn one_consumer_of_a_group_gets_each_event(case: Case) {
     let handle = async {
         let mut got = Vec::new();
         while got.len() < fired as usize {
-            got.push(tokio::select! {
-                number = a.handle() => number,
-                number = b.handle() => number,
-            });
+            let (by, delivery) = tokio::select! {
+                delivery = a.next() => (&a, delivery),
+                delivery = b.next() => (&b, delivery),
+            };
+            by.acknowledge([delivery.id]).await;
+            got.push(number(&delivery.message));
         }
         got
     };

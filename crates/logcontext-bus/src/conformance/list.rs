@@ -106,6 +106,25 @@ macro_rules! conformance {
                 acknowledgements_outlive_a_cut
                 a_cut_ends_calls_at_once
                 a_frozen_broker_delays_and_loses_nothing;
+            bus_events:
+                each_listener_handles_each_event_in_a_context_of_its_own
+                what_fails_is_tried_again_and_then_kept_as_a_dead_letter
+                a_listener_that_stops_leaves_its_event_to_others
+                events_of_a_key_are_handled_in_order
+                partitions_are_shared_and_keep_the_order_of_keys
+                a_service_that_shuts_down_drains_and_leaves_the_rest
+                a_handler_may_fire_what_it_handles
+                a_blocking_handler_may_block
+                what_was_fired_is_shown_and_heard_from_the_start;
+            bus_calls:
+                a_call_is_answered_with_an_answer_or_an_error_of_its_own
+                what_has_gone_wrong_is_said_as_such
+                a_caller_that_gives_up_ends_the_handler
+                a_handler_may_call_its_own_service
+                two_services_may_call_each_other
+                blocking_handlers_may_wait_for_each_other
+                no_more_handlers_run_than_there_are_slots
+                a_service_that_shuts_down_answers_what_it_has_begun;
         }
     };
     (@list $attributes:tt $broker:expr; $($group:ident: $($behaviour:ident)+;)+) => {

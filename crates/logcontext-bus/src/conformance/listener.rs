@@ -13,7 +13,7 @@ use crate::transport::{DeadLetter, Delivery, DeliveryId, Since, Subscribe, Subsc
 const LONG: Duration = Duration::from_secs(600);
 
 /// What a consumer is to be like.
-pub(super) struct Wish<'a> {
+pub(crate) struct Wish<'a> {
     peer: &'a Peer,
     event: &'a str,
     group: &'a str,
@@ -26,15 +26,15 @@ pub(super) struct Wish<'a> {
 }
 
 /// A consumer.
-pub(super) struct Listener {
-    pub(super) subscription: Arc<dyn Subscription>,
-    pub(super) deliveries: mpsc::UnboundedReceiver<Delivery>,
-    pub(super) slots: Arc<Semaphore>,
+pub(crate) struct Listener {
+    pub(crate) subscription: Arc<dyn Subscription>,
+    pub(crate) deliveries: mpsc::UnboundedReceiver<Delivery>,
+    pub(crate) slots: Arc<Semaphore>,
     group: Arc<str>,
 }
 
 impl<'a> Wish<'a> {
-    pub(super) fn new(peer: &'a Peer, event: &'a str, group: &'a str) -> Self {
+    pub(crate) fn new(peer: &'a Peer, event: &'a str, group: &'a str) -> Self {
         Self {
             peer,
             event,
@@ -48,37 +48,37 @@ impl<'a> Wish<'a> {
         }
     }
 
-    pub(super) fn event(mut self, event: &'a str) -> Self {
+    pub(crate) fn event(mut self, event: &'a str) -> Self {
         self.event = event;
         self
     }
 
-    pub(super) fn slots(mut self, slots: usize) -> Self {
+    pub(crate) fn slots(mut self, slots: usize) -> Self {
         self.slots = slots;
         self
     }
 
-    pub(super) fn partitions(mut self, partitions: impl IntoIterator<Item = u16>) -> Self {
+    pub(crate) fn partitions(mut self, partitions: impl IntoIterator<Item = u16>) -> Self {
         self.partitions = partitions.into_iter().collect();
         self
     }
 
-    pub(super) fn leased(mut self) -> Self {
+    pub(crate) fn leased(mut self) -> Self {
         self.is_leased = true;
         self
     }
 
-    pub(super) fn since_start(mut self) -> Self {
+    pub(crate) fn since_start(mut self) -> Self {
         self.since = Since::Start;
         self
     }
 
-    pub(super) fn claim_after(mut self, claim_after: Duration) -> Self {
+    pub(crate) fn claim_after(mut self, claim_after: Duration) -> Self {
         self.claim_after = claim_after;
         self
     }
 
-    pub(super) async fn listen(self) -> Listener {
+    pub(crate) async fn listen(self) -> Listener {
         let (sender, deliveries) = mpsc::unbounded_channel();
         let slots = Arc::new(Semaphore::new(self.slots));
         let group: Arc<str> = self.group.into();
@@ -100,12 +100,12 @@ impl<'a> Wish<'a> {
 
 impl Listener {
     /// The next event, which must come.
-    pub(super) async fn next(&mut self) -> Delivery {
+    pub(crate) async fn next(&mut self) -> Delivery {
         soon("an event comes", self.deliveries.recv()).await.expect("the consumer lives")
     }
 
     /// The next so many, by their numbers; they stay in hand.
-    pub(super) async fn take(&mut self, count: usize) -> Vec<Delivery> {
+    pub(crate) async fn take(&mut self, count: usize) -> Vec<Delivery> {
         let mut taken = Vec::with_capacity(count);
         while taken.len() < count {
             taken.push(self.next().await);
@@ -114,14 +114,14 @@ impl Listener {
     }
 
     /// The next one is done at once; its number.
-    pub(super) async fn handle(&mut self) -> u64 {
+    pub(crate) async fn handle(&mut self) -> u64 {
         let delivery = self.next().await;
         self.acknowledge([delivery.id]).await;
         number(&delivery.message)
     }
 
     /// The next so many are done at once.
-    pub(super) async fn handle_all(&mut self, count: usize) -> Vec<u64> {
+    pub(crate) async fn handle_all(&mut self, count: usize) -> Vec<u64> {
         let mut handled = Vec::with_capacity(count);
         while handled.len() < count {
             handled.push(self.handle().await);
@@ -129,24 +129,24 @@ impl Listener {
         handled
     }
 
-    pub(super) async fn acknowledge(&self, ids: impl IntoIterator<Item = DeliveryId>) {
+    pub(crate) async fn acknowledge(&self, ids: impl IntoIterator<Item = DeliveryId>) {
         let done = self.subscription.acknowledge(ids.into_iter().collect());
         soon("it is acknowledged", done).await.expect("it is acknowledged");
     }
 
     /// Those that are others' now.
-    pub(super) async fn renew(&self, ids: impl IntoIterator<Item = DeliveryId>) -> Vec<DeliveryId> {
+    pub(crate) async fn renew(&self, ids: impl IntoIterator<Item = DeliveryId>) -> Vec<DeliveryId> {
         let renewed = self.subscription.renew(ids.into_iter().collect());
         soon("it is renewed", renewed).await.expect("it is renewed")
     }
 
-    pub(super) async fn release(&self, ids: impl IntoIterator<Item = DeliveryId>) {
+    pub(crate) async fn release(&self, ids: impl IntoIterator<Item = DeliveryId>) {
         let released = self.subscription.release(ids.into_iter().collect());
         soon("it is released", released).await.expect("it is released");
     }
 
     /// It becomes a dead letter.
-    pub(super) async fn bury(&self, delivery: Delivery, reason: &str) -> DeadLetter {
+    pub(crate) async fn bury(&self, delivery: Delivery, reason: &str) -> DeadLetter {
         let letter = DeadLetter {
             group: Arc::clone(&self.group),
             reason: reason.to_owned(),
@@ -158,20 +158,20 @@ impl Listener {
         letter
     }
 
-    pub(super) async fn stop(&self) {
+    pub(crate) async fn stop(&self) {
         soon("listening ends", self.subscription.stop()).await.expect("listening ends");
     }
 
     /// As if its process had died, with all that it had.
-    pub(super) fn die(self) {}
+    pub(crate) fn die(self) {}
 }
 
 /// Their numbers.
-pub(super) fn numbers(deliveries: &[Delivery]) -> Vec<u64> {
+pub(crate) fn numbers(deliveries: &[Delivery]) -> Vec<u64> {
     deliveries.iter().map(|delivery| number(&delivery.message)).collect()
 }
 
 /// Their ids.
-pub(super) fn ids(deliveries: &[Delivery]) -> Vec<DeliveryId> {
+pub(crate) fn ids(deliveries: &[Delivery]) -> Vec<DeliveryId> {
     deliveries.iter().map(|delivery| delivery.id).collect()
 }

@@ -77,12 +77,13 @@ pub async fn consumers_that_come_and_go_lose_nothing(case: Case) {
     let mut are_gone = false;
     while !are_gone || done.len() < 200 {
         tokio::select! {
-            number = last.handle(), if done.len() < 200 => { done.insert(number); }
+            delivery = last.next(), if done.len() < 200 => {
+                last.acknowledge([delivery.id]).await;
+                done.insert(number(&delivery.message));
+            }
             by_mortals = &mut by_mortals, if !are_gone => {
                 are_gone = true;
-                for number in by_mortals.into_iter().flatten() {
-                    assert!(done.insert(number), "{number} was acknowledged and has come again");
-                }
+                done.extend(by_mortals.into_iter().flatten());
             }
         }
     }

@@ -19,13 +19,16 @@
 //! [prefix](crate::BusConfig::prefix) of its own, so they may share a server. What needs a broker that can be
 //! [troubled](Broker::trouble) is left out where it cannot be.
 
-mod case;
+pub(crate) mod case;
 mod list;
-mod listener;
-mod peer;
+pub(crate) mod listener;
+pub(crate) mod peer;
 mod run;
-mod server;
+pub(crate) mod server;
+mod service;
 
+pub mod bus_calls;
+pub mod bus_events;
 pub mod calls;
 pub mod closing;
 pub mod consumers;

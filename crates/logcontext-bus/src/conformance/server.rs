@@ -9,15 +9,15 @@ use super::peer::Peer;
 use crate::transport::{Incoming, Message, ReplyTo, Serve, Serving, Transport};
 
 /// A service that serves a call.
-pub(super) struct Server {
-    pub(super) serving: Arc<dyn Serving>,
-    pub(super) calls: mpsc::UnboundedReceiver<Incoming>,
-    pub(super) slots: Arc<Semaphore>,
+pub(crate) struct Server {
+    pub(crate) serving: Arc<dyn Serving>,
+    pub(crate) calls: mpsc::UnboundedReceiver<Incoming>,
+    pub(crate) slots: Arc<Semaphore>,
     transport: Arc<dyn Transport>,
 }
 
 impl Server {
-    pub(super) async fn start(peer: &Peer, rpc: &str, slots: usize) -> Self {
+    pub(crate) async fn start(peer: &Peer, rpc: &str, slots: usize) -> Self {
         let (sender, calls) = mpsc::unbounded_channel();
         let slots = Arc::new(Semaphore::new(slots));
         let wish = Serve { rpc: rpc.into(), slots: Arc::clone(&slots), calls: sender };
@@ -27,26 +27,26 @@ impl Server {
     }
 
     /// The next call, which must come.
-    pub(super) async fn next(&mut self) -> Incoming {
+    pub(crate) async fn next(&mut self) -> Incoming {
         soon("a call comes", self.calls.recv()).await.expect("the server lives")
     }
 
     /// Sends an answer. Answers whether there was somebody to hear it.
-    pub(super) async fn reply(&self, to: ReplyTo, message: Message) -> bool {
+    pub(crate) async fn reply(&self, to: ReplyTo, message: Message) -> bool {
         soon("an answer is sent", self.transport.calls().reply(to, message)).await.expect("an answer is sent")
     }
 
     /// Answers the next call with what it says.
-    pub(super) async fn echo(&mut self) -> bool {
+    pub(crate) async fn echo(&mut self) -> bool {
         let call = self.next().await;
         self.reply(call.from.clone(), call.message.clone()).await
     }
 
-    pub(super) async fn stop_first(&self) {
+    pub(crate) async fn stop_first(&self) {
         soon("the first lane ends", self.serving.stop_first()).await.expect("the first lane ends");
     }
 
-    pub(super) async fn stop(&self) {
+    pub(crate) async fn stop(&self) {
         soon("serving ends", self.serving.stop()).await.expect("serving ends");
     }
 }

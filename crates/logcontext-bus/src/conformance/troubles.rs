@@ -8,7 +8,8 @@ use logcontext::run_in_background;
 use super::case::soon;
 use super::peer::{EVENT, message, number};
 use super::{Case, Trouble};
-use crate::transport::{Became, Publish, TransportError};
+use crate::transport::{Publish, TransportError};
+use crate::waits::Told;
 
 /// What was stored is there afterwards, who listens goes on by itself, and what was done stays done.
 pub async fn a_restart_loses_no_event(case: Case) {
@@ -43,7 +44,7 @@ pub async fn a_restart_ends_calls_and_serving_goes_on(case: Case) {
         return;
     }
     let became = call.became().await;
-    assert!(matches!(became, Became::Lost(_)), "{became:?}");
+    assert!(matches!(became, Told::Lost(_)), "{became:?}");
     soon("a connection", caller.transport.connected()).await.expect("a connection");
     // Until the server is there again nobody serves it.
     let answered = async {
@@ -53,7 +54,7 @@ pub async fn a_restart_ends_calls_and_serving_goes_on(case: Case) {
             if caller.transport.calls().call(outgoing).await.is_err() {
                 continue;
             }
-            if let Became::Answered(answer) = call.became().await {
+            if let Told::Answer(answer) = call.became().await {
                 return answer;
             }
             tokio::task::yield_now().await;
@@ -171,7 +172,7 @@ pub async fn a_cut_ends_calls_at_once(case: Case) {
     }
     for call in calls {
         let became = call.became().await;
-        assert!(matches!(became, Became::Lost(_)), "{became:?}");
+        assert!(matches!(became, Told::Lost(_)), "{became:?}");
     }
     assert!(case.trouble(Trouble::Restore).await);
     soon("a connection", caller.transport.connected()).await.expect("a connection");

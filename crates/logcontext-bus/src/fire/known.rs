@@ -11,7 +11,7 @@ use crate::bus::Inner;
 use crate::error::FireError;
 use crate::event::Event;
 use crate::name;
-use crate::schema::Check;
+use crate::schema::{Check, Sharing, of_event};
 
 /// More partitions than this no event has.
 pub(crate) const MAX_PARTITIONS: u16 = 256;
@@ -62,6 +62,7 @@ impl KnownEvents {
         let known = Arc::clone(by_type.entry(id).or_insert(known));
         drop(by_type);
         inner.upkeep.look_after(inner, E::NAME);
+        Sharing::tell(inner, format!("event {}", E::NAME), of_event::<E>());
         Ok(known)
     }
 

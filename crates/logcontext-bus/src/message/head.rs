@@ -110,6 +110,8 @@ pub(crate) enum Verdict {
     BadRequest,
     TooDeep,
     Overloaded,
+    /// The handler's answer cannot be sent.
+    BadResponse,
     /// Its service is shutting down.
     Abandoned,
     /// It came too late, or took too long.
@@ -124,4 +126,20 @@ pub(crate) struct ReplyHead {
     /// What was wrong, for whoever called.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) detail: Option<Box<str>>,
+}
+
+impl ReplyHead {
+    /// Of an answer that is one, as it is written: nearly all are.
+    pub(crate) const OK: &[u8] = br#"{"wire":1,"verdict":"ok"}"#;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_head_of_most_answers_is_as_it_would_be_written() {
+        let head = ReplyHead { wire: WIRE, verdict: Verdict::Ok, detail: None };
+        assert_eq!(crate::message::encode(&head).unwrap(), ReplyHead::OK);
+    }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use super::{Doing, Message};
+use super::{Doing, Message, TransportError};
 
 /// Which way a call goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -71,11 +71,31 @@ pub trait CallTransport: Send + Sync {
     /// [`Inbox`](super::Inbox): its reply, that nobody serves it, or that the connection was lost.
     fn call(&self, call: Outgoing) -> Doing<'_, ()>;
 
+    /// The same, where nothing has to be waited for: a transport in the same process needs no future for that.
+    ///
+    /// # Errors
+    /// The call, if it has to be waited for: then it is for [`call`](Self::call).
+    fn try_call(&self, call: Outgoing) -> Result<Result<(), TransportError>, Outgoing> {
+        Err(call)
+    }
+
     /// Nobody waits for it any more: it is not begun if that is possible, and whoever handles it is told.
     fn cancel(&self, rpc: &'static str, lane: Lane, call: u64);
 
     /// Sends an answer. Answers whether there was somebody to hear it.
     fn reply(&self, to: ReplyTo, message: Message) -> Doing<'_, bool>;
+
+    /// The same, where nothing has to be waited for.
+    ///
+    /// # Errors
+    /// The answer, if it has to be waited for: then it is for [`reply`](Self::reply).
+    fn try_reply(
+        &self,
+        to: ReplyTo,
+        message: Message,
+    ) -> Result<Result<bool, TransportError>, (ReplyTo, Message)> {
+        Err((to, message))
+    }
 
     /// Begins to serve: completes once callers find it.
     fn serve(&self, wish: Serve) -> Doing<'_, Arc<dyn Serving>>;

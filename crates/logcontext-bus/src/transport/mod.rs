@@ -14,6 +14,8 @@ mod events;
 mod inbox;
 mod kept;
 mod memory;
+#[cfg(feature = "redis")]
+mod redis;
 
 use std::fmt;
 use std::future::Future;
@@ -26,10 +28,11 @@ use logcontext::Supervisor;
 pub use crate::message::Message;
 pub use calls::{CallTransport, Incoming, Lane, Outgoing, ReplyTo, Serve, Serving};
 pub use events::{Delivery, DeliveryId, EventId, EventTransport, Publish, Since, Subscribe, Subscription};
-pub(crate) use inbox::Became;
 pub use inbox::Inbox;
 pub use kept::{DeadLetter, EventLog, Lag, Lease, Leases, Page, Schemas, Stored, Trimmed};
 pub use memory::Memory;
+#[cfg(feature = "redis")]
+pub use redis::Redis;
 
 use crate::config::BusConfig;
 use crate::error::ConnectError;

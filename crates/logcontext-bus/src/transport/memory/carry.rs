@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 
 use super::connection::Connection;
 use super::consumer::Subscribed;
-use super::queue::{Became, Queue, Sent};
+use super::queue::{Became, IfFull, Queue, Sent};
 use super::server::Served;
 use crate::transport::{
     CallTransport, Doing, EventId, EventTransport, Lane, Message, Outgoing, Publish, ReplyTo, Serve, Serving,
@@ -37,21 +37,23 @@ impl CallTransport for Connection {
     fn call(&self, call: Outgoing) -> Doing<'_, ()> {
         Box::pin(async move {
             self.shared.check()?;
-            let (client, number) = (&self.shared.client, call.call);
-            let Some(queue) = self.shared.space.queues.get(call.rpc) else {
-                client.inbox.unserved(number);
-                return Ok(());
-            };
-            let sent = Sent { client: Arc::clone(client), call: number, message: call.message };
-            match queue.send(call.lane, sent, || self.shared.now()) {
-                Became::Taken => Ok(()),
-                Became::Unserved => {
-                    client.inbox.unserved(number);
-                    Ok(())
+            match self.send(call, IfFull::Waits) {
+                (Some(queue), Became::Outside(ticket, is_in)) => {
+                    Place { queue, ticket, is_in: Some(is_in) }.get().await
                 }
-                Became::Outside(ticket, is_in) => Place { queue, ticket, is_in: Some(is_in) }.get().await,
+                _ => Ok(()),
             }
         })
+    }
+
+    fn try_call(&self, call: Outgoing) -> Result<Result<(), TransportError>, Outgoing> {
+        if let Err(closed) = self.shared.check() {
+            return Ok(Err(closed));
+        }
+        match self.send(call, IfFull::Goes) {
+            (_, Became::Full(call)) => Err(call),
+            _ => Ok(Ok(())),
+        }
     }
 
     fn cancel(&self, rpc: &'static str, _: Lane, call: u64) {
@@ -61,10 +63,15 @@ impl CallTransport for Connection {
     }
 
     fn reply(&self, to: ReplyTo, message: Message) -> Doing<'_, bool> {
-        self.shared.doing(move || {
-            let client = self.shared.space.clients.get(&to.client);
-            Ok(client.is_some_and(|client| client.inbox.reply(to.call, message)))
-        })
+        self.shared.doing(move || Ok(self.answer(&to, message)))
+    }
+
+    fn try_reply(
+        &self,
+        to: ReplyTo,
+        message: Message,
+    ) -> Result<Result<bool, TransportError>, (ReplyTo, Message)> {
+        Ok(self.shared.check().map(|()| self.answer(&to, message)))
     }
 
     fn serve(&self, wish: Serve) -> Doing<'_, Arc<dyn Serving>> {
@@ -73,6 +80,29 @@ impl CallTransport for Connection {
             self.keep_served(&served)?;
             Ok(served as Arc<dyn Serving>)
         })
+    }
+}
+
+impl Connection {
+    /// To whoever serves it; says so if there is nobody.
+    fn send(&self, call: Outgoing, if_full: IfFull) -> (Option<Arc<Queue>>, Became) {
+        let (client, number) = (&self.shared.client, call.call);
+        let queue = self.shared.space.queues.get(call.rpc);
+        let sent = || Sent { client: Arc::clone(client), call };
+        let became = match &queue {
+            Some(queue) => queue.send(sent(), if_full, || self.shared.now()),
+            None => Became::Unserved,
+        };
+        if matches!(became, Became::Unserved) {
+            client.inbox.unserved(number);
+        }
+        (queue, became)
+    }
+
+    /// To whoever has called, if it is still there.
+    fn answer(&self, to: &ReplyTo, message: Message) -> bool {
+        let client = self.shared.space.clients.get(&to.client);
+        client.is_some_and(|client| client.inbox.reply(to.call, message))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use logcontext::{ContextKind, FutureExt, LogContext};
@@ -31,6 +31,8 @@ pub(super) struct Consumer {
     runtime: Handle,
     /// Somebody has come to its group, or has gone.
     others: Notify,
+    /// It is given nothing more. Changed and looked at under the lock of the stream: its pump may be running elsewhere.
+    pub(super) is_out: AtomicBool,
 }
 
 impl Consumer {
@@ -123,7 +125,7 @@ impl Pumped for Consumer {
 
 /// The handle of a consumer, which lives as long.
 pub(super) struct Subscribed {
-    consumer: Arc<Consumer>,
+    pub(super) consumer: Arc<Consumer>,
     shared: Arc<Shared>,
     sweep: AbortHandle,
 }
@@ -147,6 +149,7 @@ impl Subscribed {
             pump: Pump::new(wish.slots),
             runtime: shared.runtime.clone(),
             others: Notify::new(),
+            is_out: AtomicBool::new(false),
         });
         let others = {
             let mut state = stream.lock();

@@ -12,6 +12,8 @@ mod queue;
 mod server;
 mod space;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

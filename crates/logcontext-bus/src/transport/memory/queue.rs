@@ -12,7 +12,7 @@ use super::client::Client;
 use super::lock;
 use super::pump::{self, Moved};
 use super::server::Server;
-use crate::transport::{Incoming, Lane, Message, ReplyTo};
+use crate::transport::{Incoming, Lane, Outgoing, ReplyTo};
 
 #[derive(Default)]
 pub(super) struct Queue {
@@ -34,8 +34,7 @@ struct State {
 /// A call on its way.
 pub(super) struct Sent {
     pub(super) client: Arc<Client>,
-    pub(super) call: u64,
-    pub(super) message: Message,
+    pub(super) call: Outgoing,
 }
 
 struct Waiting {
@@ -53,13 +52,23 @@ pub(super) enum Became {
     /// Somebody has it, or it waits for somebody.
     Taken,
     Unserved,
-    /// The queue is full: whoever is told to has a place.
+    /// The queue is full.
+    Full(Outgoing),
+    /// It is, and this says when there is a place.
     Outside(u64, oneshot::Receiver<()>),
+}
+
+/// Whoever finds the queue full
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum IfFull {
+    Goes,
+    Waits,
 }
 
 impl Queue {
     /// To whoever has a slot, or on the nested lane to anybody.
-    pub(super) fn send(&self, lane: Lane, mut sent: Sent, now: impl Fn() -> Instant) -> Became {
+    pub(super) fn send(&self, mut sent: Sent, if_full: IfFull, now: impl Fn() -> Instant) -> Became {
+        let lane = sent.call.lane;
         loop {
             let state = self.lock();
             let handed = match lane {
@@ -71,18 +80,18 @@ impl Queue {
                 if lane == Lane::Nested || !is_served {
                     return Became::Unserved;
                 }
-                return self.wait(state, sent, now());
+                return self.wait(state, sent, if_full, now());
             };
             let sending = server.begin(lane);
             drop(state);
-            let message = std::mem::take(&mut sent.message);
-            let from = sent.client.reply_to(sent.call);
+            let message = std::mem::take(&mut sent.call.message);
+            let from = sent.client.reply_to(sent.call.call);
             let handed = server.hand(Incoming { from, message, age: std::time::Duration::ZERO, slot });
             drop(sending);
             let Err(back) = handed else { return Became::Taken };
             // Nobody will ever take it from there.
             self.remove(server.id);
-            sent.message = back.message;
+            sent.call.message = back.message;
         }
     }
 
@@ -102,11 +111,14 @@ impl Queue {
         }
     }
 
-    fn wait(&self, mut state: MutexGuard<'_, State>, sent: Sent, since: Instant) -> Became {
+    fn wait(&self, mut state: MutexGuard<'_, State>, sent: Sent, if_full: IfFull, since: Instant) -> Became {
+        let has_room = state.waiting.len() < sent.client.queue && state.outside.is_empty();
+        if !has_room && if_full == IfFull::Goes {
+            return Became::Full(sent.call);
+        }
         sent.client.waiting.fetch_add(1, SeqCst);
-        let limit = sent.client.queue;
         let waiting = Waiting { sent, since };
-        let became = if state.waiting.len() < limit && state.outside.is_empty() {
+        let became = if has_room {
             state.let_in(waiting);
             Became::Taken
         } else {
@@ -130,21 +142,25 @@ impl Queue {
         }
         let Some((_, waiting)) = state.waiting.pop_first() else { return Moved::Nothing };
         let (sent, age) = (waiting.sent, to.now().duration_since(waiting.since));
-        let from = sent.client.reply_to(sent.call);
+        let from = sent.client.reply_to(sent.call.call);
         state.by_caller.remove(&from);
         let let_in = state.let_next_in();
         let more = !state.waiting.is_empty();
         drop(state);
         sent.client.waiting.fetch_sub(1, SeqCst);
         tell(let_in);
-        let Sent { client, call, message } = sent;
+        let Sent { client, mut call } = sent;
+        let message = std::mem::take(&mut call.message);
         if let Err(back) = to.hand(Incoming { from, message, age, slot: Some(slot) }) {
             to.end();
             self.remove(to.id);
-            let sent = Sent { client: Arc::clone(&client), call, message: back.message };
             drop(back.slot);
-            if let Became::Unserved = self.send(Lane::First, sent, || waiting.since) {
-                client.inbox.unserved(call);
+            call.message = back.message;
+            let number = call.call;
+            let again = Sent { client: Arc::clone(&client), call };
+            // Nobody is told if it gets its place only later: its caller has been told that it has one.
+            if let Became::Unserved = self.send(again, IfFull::Waits, || waiting.since) {
+                client.inbox.unserved(number);
             }
             return Moved::Nothing;
         }
@@ -181,18 +197,17 @@ impl Queue {
     /// Nobody waits for any call of this client any more.
     pub(super) fn forget_client(&self, client: &str) {
         let mut state = self.lock();
-        let outside: Vec<_> =
-            state.outside.extract_if(.., |_, it| &*it.waiting.sent.client.identity == client).collect();
-        let gone: Vec<_> =
-            state.waiting.extract_if(.., |_, it| &*it.sent.client.identity == client).collect();
+        let is_its = |waiting: &Waiting| &*waiting.sent.client.identity == client;
+        let (outside, others): (BTreeMap<_, _>, _) =
+            std::mem::take(&mut state.outside).into_iter().partition(|(_, it)| is_its(&it.waiting));
+        let (inside, still): (BTreeMap<_, _>, _) =
+            std::mem::take(&mut state.waiting).into_iter().partition(|(_, it)| is_its(it));
+        (state.outside, state.waiting) = (others, still);
         state.by_caller.retain(|from, _| &*from.client != client);
-        let let_in: Vec<_> = gone.iter().filter_map(|_| state.let_next_in()).collect();
+        let let_in: Vec<_> = inside.iter().map(|_| state.let_next_in()).collect();
         drop(state);
-        for let_in in let_in {
-            let _ = let_in.send(());
-        }
-        let gone = gone.into_iter().map(|(_, waiting)| waiting);
-        for waiting in gone.chain(outside.into_iter().map(|(_, outside)| outside.waiting)) {
+        let_in.into_iter().for_each(tell);
+        for waiting in inside.into_values().chain(outside.into_values().map(|outside| outside.waiting)) {
             waiting.sent.client.waiting.fetch_sub(1, SeqCst);
         }
     }
@@ -237,7 +252,7 @@ impl Queue {
         for waiting in inside.chain(told) {
             let client = &waiting.sent.client;
             client.waiting.fetch_sub(1, SeqCst);
-            client.inbox.unserved(waiting.sent.call);
+            client.inbox.unserved(waiting.sent.call.call);
         }
     }
 
@@ -255,7 +270,7 @@ impl Queue {
 impl State {
     fn let_in(&mut self, waiting: Waiting) {
         self.last += 1;
-        let from = waiting.sent.client.reply_to(waiting.sent.call);
+        let from = waiting.sent.client.reply_to(waiting.sent.call.call);
         self.by_caller.insert(from, self.last);
         self.waiting.insert(self.last, waiting);
     }

@@ -113,7 +113,7 @@ impl Pumped for Server {
 
 /// The handle of a server, which lives as long.
 pub(super) struct Served {
-    server: Arc<Server>,
+    pub(super) server: Arc<Server>,
     shared: Arc<Shared>,
 }
 
@@ -135,6 +135,10 @@ impl Served {
 
     /// As if its process had died.
     pub(super) fn die(&self) {
+        // Its pump may be running elsewhere: from here on it finds nothing.
+        self.server
+            .queue
+            .change(|| self.server.lanes.iter().for_each(|lane| lane.is_open.store(false, SeqCst)));
         pump::stop_now(&self.server);
         self.server.queue.remove(self.server.id);
     }

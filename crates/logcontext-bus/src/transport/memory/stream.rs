@@ -91,6 +91,7 @@ impl Stream {
     fn part(&self, consumer: &Consumer, each: impl Fn(&mut Cursor)) {
         {
             let mut state = self.lock();
+            consumer.is_out.store(true, Relaxed);
             let Some(group) = state.groups.get_mut(&*consumer.group) else { return };
             for cursor in group.cursors.values_mut().chain([&mut group.retrying]) {
                 cursor.leased_to.take_if(|holder| *holder == consumer.id);
@@ -145,6 +146,9 @@ impl State {
 
     /// Gives the next event to this consumer, and says whether there may be another.
     pub(super) fn give(&mut self, to: &Consumer) -> Option<(DeliveryId, Given, bool)> {
+        if to.is_out.load(Relaxed) {
+            return None;
+        }
         let now = to.now();
         let group = self.groups.get_mut(&*to.group)?;
         let is_alone = group.members.consumers.len() <= 1;
