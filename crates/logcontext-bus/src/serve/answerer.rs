@@ -94,12 +94,12 @@ impl<R: Rpc> Shape<R> {
 
     fn encode(&self, value: &impl serde::Serialize, check: &Check) -> Result<Bytes, String> {
         let body = encode(value).map_err(|error| format!("cannot be written as JSON: {error}"))?;
-        check.check(&body).map_err(|error| format!("is not as its schema wants it: {error}"))?;
         // The head of an error is one byte or two longer.
         let (size, limit) = (body.len() + ReplyHead::OK.len() + 3, self.max_message);
         if size > limit {
             return Err(format!("is {size} bytes long: expected at most {limit}"));
         }
+        check.check(&body).map_err(|error| format!("is not as its schema wants it: {error}"))?;
         Ok(body)
     }
 }

@@ -1,6 +1,6 @@
 //! What the tests of calls have in common.
 
-#![allow(dead_code, reason = "each test uses a part of it")]
+#![allow(dead_code, unused_imports, reason = "each test uses a part of it")]
 
 mod figures;
 mod gate;

@@ -67,8 +67,13 @@ impl Connector for Tap {
         let inbox = Arc::clone(&link.inbox);
         let inner = self.broker.connect(link)?;
         let change = self.change.lock().unwrap().clone();
-        let tapped =
-            Arc::new(Tapped { inner, change, replies: Mutex::default(), cancelled: Mutex::default() });
+        let tapped = Arc::new(Tapped {
+            inner,
+            change,
+            replies: Mutex::default(),
+            cancelled: Mutex::default(),
+            last_call: Mutex::default(),
+        });
         *self.made.lock().unwrap() = Some((Arc::clone(&tapped), inbox));
         Ok(tapped)
     }
@@ -80,9 +85,19 @@ pub struct Tapped {
     change: Change,
     replies: Mutex<Vec<(ReplyTo, Message)>>,
     cancelled: Mutex<Vec<u64>>,
+    last_call: Mutex<Option<u64>>,
 }
 
 impl Tapped {
+    /// The number of the call that was lost last.
+    pub fn last_call(&self) -> Option<u64> {
+        *self.last_call.lock().unwrap()
+    }
+
+    pub fn take_last_call(&self) -> Option<u64> {
+        self.last_call.lock().unwrap().take()
+    }
+
     pub fn cancelled(&self) -> usize {
         self.cancelled.lock().unwrap().len()
     }
@@ -132,6 +147,7 @@ impl CallTransport for Tapped {
             return Box::pin(pending());
         }
         if self.change.loses_calls {
+            *self.last_call.lock().unwrap() = Some(call.call);
             return Box::pin(async { Ok(()) });
         }
         if let Some(error) = self.change.fails_calls.clone() {
