@@ -68,6 +68,7 @@ pub(super) async fn receive<A: Answerer>(
         let _ = serving.stop_first().await;
         if inner.supervisor.is_shutting_down() {
             // Whatever is under way in the service may call this.
+            inner.listeners_running.none().await;
             inner.handlers.none().await;
         } else {
             server.figures.handlers.none().await;
