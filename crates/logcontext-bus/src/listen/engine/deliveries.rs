@@ -58,7 +58,6 @@ impl Engine {
                 state: State::Waiting,
                 lane,
                 attempts: 0,
-                aborted: 0,
                 is_lost: false,
                 handler: None,
             },
