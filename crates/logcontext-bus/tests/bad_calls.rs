@@ -319,22 +319,24 @@ fn a_request_that_is_not_as_the_schema_wants_it_is_refused_by_who_serves_it() {
         type Response = ();
         type Error = String;
     }
-    #[derive(Debug, Serialize, Deserialize, JsonSchema)]
-    struct Ours {
-        name: String,
-    }
-    impl Rpc for Ours {
-        const NAME: &str = "test.same";
-        type Response = ();
-        type Error = String;
-    }
     on_both_runtimes(|rig| async move {
-        let (one, other) = (rig.bus_of("one", |_| {}), rig.bus_of("other", |_| {}));
-        let served = one.serve::<Theirs>(|_| async { Ok(()) }).start().await.unwrap();
-        assert_eq!(other.call(Ours { name: "abc".to_owned() }).await, Ok(()));
-        let error = other.call(Ours { name: "long".to_owned() }).await.unwrap_err();
-        let expected = r#"name: "long" is longer than 3 characters"#;
-        assert_eq!(error, CallError::BadRequest(expected.to_owned()));
+        let (bus, tap) = rig.tapped(Change::default());
+        let served = bus.serve::<Theirs>(|_| async { Ok(()) }).start().await.unwrap();
+        for (n, (name, reply)) in [
+            ("abc", r#"{"wire":1,"verdict":"ok"}"#),
+            (
+                "long",
+                r#"{"wire":1,"verdict":"bad_request","detail":"name: \"long\" is longer than 3 characters"}"#,
+            ),
+        ]
+        .iter()
+        .enumerate()
+        {
+            let body = format!(r#"{{"name":"{name}"}}"#);
+            tap.send("test.same", n as u64, &head("test.echo", "test.same"), &body).await;
+            rig.until(|| tap.replies().len() == n + 1).await;
+            assert_eq!(&tap.replies()[n].0, reply);
+        }
         served.stop().await;
     });
 }

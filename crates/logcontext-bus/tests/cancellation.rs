@@ -192,7 +192,8 @@ fn nothing_is_left_of_ten_thousand_calls_some_of_which_are_dropped() {
         assert_eq!(tap.inbox().waiting(), 0);
         rig.until(|| tap.inbox().handling() == 0).await;
         rig.until(|| figure(supervisor, "bus_handlers", &[]) == 0).await;
-        assert_eq!(figure(supervisor, "bus_slots_taken", &[]), 0);
+        // Some have come after their callers had gone, and were not begun.
+        rig.until(|| figure(supervisor, "bus_slots_taken", &[]) == 0).await;
         served.stop().await;
     });
 }

@@ -31,6 +31,22 @@ impl SmallStr {
         Self(joined.finish())
     }
 
+    /// `name-17`.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn numbered(name: &str, mut number: u64) -> Self {
+        let mut digits = [0; 20];
+        let mut at = digits.len();
+        loop {
+            at -= 1;
+            digits[at] = b'0' + (number % 10) as u8;
+            number /= 10;
+            if number == 0 {
+                break;
+            }
+        }
+        Self::joined(name, std::str::from_utf8(&digits[at..]).unwrap_or_default())
+    }
+
     /// The string.
     #[inline]
     pub fn as_str(&self) -> &str {

@@ -14,7 +14,6 @@ pub(super) fn read<R: Rpc>(outcome: Outcome, asking: &Asking) -> Answer<R> {
         Outcome::Unserved => CallError::NoServer(R::NAME),
         Outcome::TooDeep(depth) => CallError::TooDeep { depth, limit: config.max_depth },
         Outcome::TooLarge(size) => CallError::TooLarge { size, limit: config.max_message },
-        Outcome::Encode(error) => CallError::Encode(error),
         Outcome::Expired(waiting) => CallError::Timeout { after: asking.timeout, waiting },
         Outcome::Lost(why) => CallError::ConnectionLost(why),
         Outcome::Refused(why) => CallError::Refused(why),

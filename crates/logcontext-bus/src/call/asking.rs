@@ -11,7 +11,6 @@ use tokio::time::Instant;
 use super::Callee;
 use crate::bus::Inner;
 use crate::error::{CallError, Waiting};
-use crate::message::{CallHead, Origin, WIRE, encode};
 use crate::transport::{Doing, Lane, Message, Outgoing, TransportError};
 use crate::waits::{Kind, Told};
 use crate::within::waiting;
@@ -33,7 +32,8 @@ pub(super) struct Asking {
 }
 
 enum Stage {
-    New(Bytes),
+    /// The request.
+    New(Vec<u8>),
     /// The transport has it, and the broker not yet.
     Sending(Doing<'static, ()>),
     Sent,
@@ -46,7 +46,6 @@ pub(super) enum Outcome {
     Unserved,
     TooDeep(u8),
     TooLarge(usize),
-    Encode(String),
     Expired(Waiting),
     Lost(Arc<str>),
     Refused(String),
@@ -54,7 +53,7 @@ pub(super) enum Outcome {
 }
 
 impl Asking {
-    pub(super) fn new(inner: Arc<Inner>, callee: Arc<Callee>, body: Bytes, timeout: Duration) -> Self {
+    pub(super) fn new(inner: Arc<Inner>, callee: Arc<Callee>, body: Vec<u8>, timeout: Duration) -> Self {
         let stage = Stage::New(body);
         let timeout = timeout.min(LONGEST);
         Self { inner, callee, timeout, stage, began: None, lane: Lane::First, depth: 0, call: 0 }
@@ -96,7 +95,7 @@ impl Asking {
     }
 
     /// Sends it, from the current context.
-    fn begin(&mut self, body: Bytes, cx: &mut Context<'_>) -> Result<(), Outcome> {
+    fn begin(&mut self, body: Vec<u8>, cx: &mut Context<'_>) -> Result<(), Outcome> {
         let inner = &self.inner;
         let context = current_context();
         let depth = context.call_depth();
@@ -104,15 +103,13 @@ impl Asking {
         if depth > inner.max_depth() {
             return Err(Outcome::TooDeep(depth));
         }
-        let head = CallHead {
-            wire: WIRE,
-            rpc: self.callee.name.into(),
-            version: self.callee.version,
-            depth,
-            timeout_ms: millis(self.timeout),
-            origin: Origin::of(&context, &inner.identity),
-        };
-        let message = Message { head: encode(&head).map_err(Outcome::Encode)?, body };
+        let mut message = body;
+        let length = message.len();
+        let (head, timeout) = (&self.callee.head, millis(self.timeout));
+        head.write(&mut message, &context, depth, timeout, &inner.identity);
+        // One piece of memory for both.
+        let mut body = Bytes::from(message);
+        let message = Message { head: body.split_off(length), body };
         if message.len() > inner.config.max_message {
             return Err(Outcome::TooLarge(message.len()));
         }

@@ -11,6 +11,7 @@ use rustc_hash::FxHashMap;
 use crate::bus::Inner;
 use crate::error::CallError;
 use crate::figures::{counter, gauge, histogram};
+use crate::message::HeadPrefix;
 use crate::name::{self, InvalidName};
 use crate::rpc::Rpc;
 use crate::schema::{Check, Theirs};
@@ -50,7 +51,7 @@ pub(crate) struct Callees {
 #[derive(Debug)]
 pub(crate) struct Callee {
     pub(super) name: &'static str,
-    pub(super) version: u32,
+    pub(super) head: HeadPrefix,
     pub(super) request: Arc<Check>,
     /// What who serves it wants requests to be like.
     pub(super) theirs: Arc<Theirs>,
@@ -78,7 +79,7 @@ impl Callees {
         name::check("a call", R::NAME)?;
         let callee = Arc::new(Callee {
             name: R::NAME,
-            version: R::VERSION,
+            head: HeadPrefix::new(R::NAME, R::VERSION),
             request: inner.checks.of::<R>(),
             theirs: Arc::new(Theirs::of::<R>()),
             response: inner.checks.of::<R::Response>(),

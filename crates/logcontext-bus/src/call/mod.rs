@@ -38,7 +38,7 @@ use std::time::Duration;
 
 use crate::bus::{Bus, Inner};
 use crate::error::CallError;
-use crate::message::encode;
+use crate::message::encode_with_room;
 use crate::rpc::Rpc;
 use asking::Asking;
 pub(crate) use callees::{Callee, Callees};
@@ -95,7 +95,7 @@ pub struct Call<R: Rpc> {
 }
 
 /// Who is called with what; or why it cannot be sent.
-type Prepared<R> = Result<(Arc<Callee>, bytes::Bytes), CallError<<R as Rpc>::Error>>;
+type Prepared<R> = Result<(Arc<Callee>, Vec<u8>), CallError<<R as Rpc>::Error>>;
 
 impl<R: Rpc> Call<R> {
     /// Waits so long for the answer, from when it is awaited; unless told otherwise as long as the
@@ -179,7 +179,7 @@ impl<R: Rpc> fmt::Debug for Calling<R> {
 
 fn prepare<R: Rpc>(inner: &Arc<Inner>, request: &R) -> Prepared<R> {
     let callee = inner.callees.of::<R>(inner)?;
-    let body = match encode(request) {
+    let body = match encode_with_room(request) {
         Ok(body) => {
             let checked = callee.request.check(&body).and_then(|()| callee.theirs.check(&body));
             checked.map(|()| body).map_err(CallError::Invalid)

@@ -46,9 +46,11 @@ macro_rules! conformance {
             partitions:
                 who_reads_a_partition_gets_only_what_is_in_it
                 each_partition_stays_in_order
+                what_waits_in_all_partitions_comes_to_who_comes_late
                 a_partition_that_is_leased_anew_brings_what_was_in_hand_first;
             kept:
                 what_is_buried_is_a_dead_letter_and_done
+                what_is_done_cannot_be_buried
                 dead_letters_come_oldest_first
                 a_dead_letter_that_is_retried_comes_to_its_group_alone_as_if_new
                 a_dead_letter_that_is_retried_waits_for_its_group
@@ -76,6 +78,7 @@ macro_rules! conformance {
                 a_request_and_its_answer_may_be_as_long_as_is_allowed;
             lanes:
                 nested_calls_need_no_slot
+                a_server_that_comes_takes_what_waits
                 a_first_lane_that_is_full_holds_up_no_nested_call
                 who_stops_the_first_lane_still_serves_nested_calls
                 who_stops_gets_nothing_more
@@ -93,7 +96,8 @@ macro_rules! conformance {
                 who_is_closed_takes_nothing_more
                 a_close_ends_what_waits
                 a_close_may_be_repeated_and_shared
-                what_a_closed_consumer_had_comes_to_another;
+                what_a_closed_consumer_had_comes_to_another
+                what_a_closed_server_would_get_comes_to_another;
             load:
                 publishers_side_by_side_lose_and_double_nothing
                 consumers_that_come_and_go_lose_nothing

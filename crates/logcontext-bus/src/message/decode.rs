@@ -4,6 +4,19 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+/// With room for more behind it.
+///
+/// # Errors
+/// If it has no JSON: what is wrong.
+pub(crate) fn encode_with_room(value: &impl Serialize) -> Result<Vec<u8>, String> {
+    let mut json = Vec::with_capacity(ROOM);
+    serde_json::to_writer(&mut json, value).map_err(|error| error.to_string())?;
+    Ok(json)
+}
+
+/// Enough for a short body and a head.
+const ROOM: usize = 384;
+
 /// # Errors
 /// If it has no JSON: what is wrong.
 pub(crate) fn encode(value: &impl Serialize) -> Result<Bytes, String> {

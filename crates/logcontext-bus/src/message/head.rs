@@ -3,6 +3,8 @@
 use logcontext::{LogContext, Request, TraceContext};
 use serde::{Deserialize, Serialize};
 
+use super::call_head::shown;
+
 /// The version of the heads themselves.
 pub(crate) const WIRE: u32 = 1;
 
@@ -23,9 +25,6 @@ pub(crate) struct Origin {
     pub(crate) tracestate: Option<Box<str>>,
 }
 
-/// Longest texts that are taken over from a message into contexts and logs.
-const LONGEST: usize = 200;
-
 impl Origin {
     /// Of what the context sends.
     pub(crate) fn of(context: &LogContext, sender: &str) -> Self {
@@ -41,33 +40,18 @@ impl Origin {
 
     /// The name of the context that sent it, as it may be logged; of the bus, if there was none.
     pub(crate) fn starter(&self) -> Box<str> {
-        printable(self.context.as_deref().unwrap_or(&self.sender))
+        self.as_ref().starter()
     }
 
     /// The request that its handler works for, so that all that one request has led to is found by its id.
     pub(crate) fn request(&self, method: &'static str, name: &str) -> Request {
-        let request = Request::new(method, name).client(&*printable(&self.sender));
-        let request = match &self.request {
-            Some(id) => request.id(printable(id)),
-            None => request,
-        };
-        let Some(trace) = self.traceparent.as_deref().and_then(|text| TraceContext::parse(text).ok()) else {
-            return request;
-        };
-        request.trace_context(match &self.tracestate {
-            Some(state) => trace.with_state(state),
-            None => trace,
-        })
+        self.as_ref().request(method, name, shown(&self.sender).into())
     }
 }
 
 /// What may be shown of a text from outside.
 pub(crate) fn printable(text: &str) -> Box<str> {
-    if text.len() <= LONGEST && !text.chars().any(char::is_control) {
-        return text.into();
-    }
-    let shown = text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c });
-    shown.take(LONGEST).collect::<String>().into()
+    shown(text).into()
 }
 
 /// Of an event.

@@ -1,10 +1,11 @@
 //! Looks after a handler that runs.
 
-use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::future::Future;
+use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
 use logcontext::catch_panic;
+use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
 use super::answerer::Said;
@@ -23,52 +24,81 @@ pub(super) enum End {
     Expired,
 }
 
-/// Runs it until it has answered, or nobody wants its answer any more: then it is dropped. One that cannot be is told,
-/// by `gone`, and waited for.
-pub(super) async fn attend<F>(
-    inbox: &Inbox,
-    from: &ReplyTo,
-    due: Instant,
-    gone: Option<&Gone>,
-    work: F,
-) -> End
-where
-    F: Future<Output = Result<Said, NotDone>>,
-{
-    let mut work = pin!(Some(work));
-    let mut attended = None;
-    let first = poll_fn(|cx| {
-        if let Some(Poll::Ready(told)) = attended.as_ref().map(|attended: &Attended<'_>| attended.poll(cx)) {
-            return Poll::Ready(Err(told));
-        }
-        let polled = poll(work.as_mut(), cx);
+pin_project! {
+    /// Runs a handler until it has answered, or nobody wants its answer any more: then it is dropped. One that cannot be
+    /// is told, by `gone`, and waited for.
+    pub(super) struct Attend<'a, F> {
+        #[pin]
+        work: Option<F>,
+        inbox: &'a Inbox,
+        from: &'a ReplyTo,
+        due: Instant,
+        gone: Option<Gone>,
         // Only what takes a while has to be found by somebody who ends it.
-        if polled.is_pending() && attended.is_none() {
-            let (begun, was_cancelled) = Attended::begin(inbox, from, due, cx.waker());
-            attended = Some(begun);
-            if was_cancelled {
-                return Poll::Ready(Err(Told::Cancelled));
+        attended: Option<Attended<'a>>,
+        unwanted: Option<Unwanted>,
+    }
+}
+
+/// Why nobody wants it.
+#[derive(Clone, Copy)]
+enum Unwanted {
+    Cancelled,
+    Expired,
+}
+
+impl<'a, F> Attend<'a, F> {
+    pub(super) fn new(
+        inbox: &'a Inbox,
+        from: &'a ReplyTo,
+        due: Instant,
+        gone: Option<Gone>,
+        work: F,
+    ) -> Self {
+        Self { work: Some(work), inbox, from, due, gone, attended: None, unwanted: None }
+    }
+}
+
+impl<F: Future<Output = Result<Said, NotDone>>> Future for Attend<'_, F> {
+    type Output = End;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End> {
+        let mut this = self.project();
+        if let Some(Poll::Ready(told)) = this.attended.as_ref().map(|attended| attended.poll(cx)) {
+            *this.attended = None;
+            let is_expired = matches!(told, Told::Expired);
+            *this.unwanted = Some(if is_expired { Unwanted::Expired } else { Unwanted::Cancelled });
+        }
+        if this.unwanted.is_none() {
+            if let Poll::Ready(result) = poll(this.work.as_mut(), cx) {
+                *this.attended = None;
+                return Poll::Ready(match result {
+                    Ok(said) => End::Said(said),
+                    Err(not_done) => End::NotDone(not_done),
+                });
+            }
+            if this.attended.is_none() {
+                let (begun, was_cancelled) = Attended::begin(this.inbox, this.from, *this.due, cx.waker());
+                if was_cancelled {
+                    *this.unwanted = Some(Unwanted::Cancelled);
+                } else {
+                    *this.attended = Some(begun);
+                }
             }
         }
-        polled.map(Ok)
-    });
-    let told = match first.await {
-        Ok(Ok(said)) => return End::Said(said),
-        Ok(Err(not_done)) => return End::NotDone(not_done),
-        Err(told) => told,
-    };
-    drop(attended);
-    let ended = match gone {
-        None => catch_panic(|| work.set(None)).map_err(NotDone::Panicked),
-        Some(gone) => {
-            gone.set();
-            poll_fn(|cx| poll(work.as_mut(), cx)).await.map(drop)
-        }
-    };
-    match (ended, told) {
-        (Err(not_done), _) => End::NotDone(not_done),
-        (Ok(()), Told::Expired) => End::Expired,
-        (Ok(()), _) => End::Cancelled,
+        let Some(unwanted) = *this.unwanted else { return Poll::Pending };
+        let ended = match this.gone {
+            None => catch_panic(|| this.work.set(None)).map_err(NotDone::Panicked),
+            Some(gone) => {
+                gone.set();
+                ready!(poll(this.work.as_mut(), cx)).map(drop)
+            }
+        };
+        Poll::Ready(match (ended, unwanted) {
+            (Err(not_done), _) => End::NotDone(not_done),
+            (Ok(()), Unwanted::Expired) => End::Expired,
+            (Ok(()), Unwanted::Cancelled) => End::Cancelled,
+        })
     }
 }
 

@@ -15,9 +15,10 @@ use super::answerer::{Answerer, Shape};
 use super::examine::Rules;
 use super::figures::Figures;
 use super::receive::{Calls, receive};
-use super::server::{Name, Server};
+use super::server::{Name, Senders, Server};
 use crate::bus::{Bus, Inner};
 use crate::error::ServeError;
+use crate::message::HeadPrefix;
 use crate::name;
 use crate::rpc::Rpc;
 use crate::schema::{Sharing, of_rpc};
@@ -57,6 +58,7 @@ impl Serve {
             let rules = Rules {
                 rpc: R::NAME,
                 version: R::VERSION,
+                prefix: HeadPrefix::new(R::NAME, R::VERSION),
                 max_message: config.max_message,
                 max_depth: inner.max_depth(),
             };
@@ -66,6 +68,7 @@ impl Serve {
                 figures,
                 rules,
                 max_nested: config.max_nested,
+                senders: Senders::default(),
                 inner: Arc::clone(&inner),
             };
             let lasting =

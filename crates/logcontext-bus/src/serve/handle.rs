@@ -1,97 +1,127 @@
 //! The background process of one call.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 
-use logcontext::{Ending, current_context};
+use bytes::Bytes;
+use logcontext::{Ending, Request, current_context};
 use tracing::{debug, warn};
 
 use super::answerer::{Answerer, Failure, Said};
-use super::attend::{End, attend};
+use super::attend::{Attend, End};
 use super::caller::{Caller, Gone};
 use super::figures::Became;
 use super::taken::Taken;
 use crate::blocking::NotDone;
 use crate::message::Verdict;
-use crate::transport::Message;
 
 /// Handles it, in its context, and answers. Its failure is logged by whoever runs this.
-pub(super) async fn handle<A: Answerer>(
+///
+/// This is what a call takes up while it is handled: what is seldom needed is elsewhere.
+pub(super) fn handle<A: Answerer>(
     answerer: Arc<A>,
     mut call: Taken,
-    message: Message,
-) -> Result<(), Failure> {
-    let Some(from) = call.from.clone() else { return Ok(()) };
-    let inner = Arc::clone(&call.inner);
-    if inner.inbox.handled().was_cancelled(&from) {
-        call.is_unwanted();
-        current_context().finish_as(Ending::Cancelled);
-        return Ok(());
-    }
-    let gone = (!A::CAN_BE_DROPPED).then(Gone::default);
-    let due = call.due;
-    let caller = {
-        let gone = gone.clone();
-        move || Caller::new(current_context(), due, gone.unwrap_or_default())
-    };
-    let work = answerer.answer(&inner.threads, message.body, caller);
-    match attend(&inner.inbox, &from, due, gone.as_ref(), work).await {
-        End::Said(mut said) => {
-            let failure = said.failure.take();
-            if said.verdict == Verdict::BadRequest {
-                refuse(&mut call, &said).await;
-                return Ok(());
+    body: Bytes,
+    refused: Option<Box<Said>>,
+) -> impl Future<Output = Result<(), Failure>> + Send {
+    async move {
+        if let Some(said) = refused {
+            refuse(call, said).await;
+            return Ok(());
+        }
+        let Some(from) = &call.from else { return Ok(()) };
+        let end = if call.inner.inbox.handled().was_cancelled(from) {
+            End::Cancelled
+        } else {
+            let gone = (!A::CAN_BE_DROPPED).then(Gone::default);
+            let (due, for_caller) = (call.due, gone.clone());
+            let caller = move || Caller::new(current_context(), due, for_caller.unwrap_or_default());
+            let work = answerer.answer(&call.inner.threads, body, caller);
+            Attend::new(&call.inner.inbox, from, due, gone, work).await
+        };
+        match end {
+            End::Said(said) if said.verdict == Verdict::BadRequest => {
+                refuse(call, Box::new(said)).await;
+                Ok(())
             }
-            call.answer(&said, Became::Answered(said.verdict)).await;
-            failure.map_or(Ok(()), Err)
-        }
-        End::NotDone(NotDone::Panicked(panic)) => {
-            call.answer(&Said::only(Verdict::Panicked), Became::Answered(Verdict::Panicked)).await;
-            drop(call);
-            panic.resume()
-        }
-        End::NotDone(NotDone::NoThread(error)) => {
-            let said = Said::because(Verdict::Overloaded, "there is no thread for it");
-            call.answer(&said, Became::Answered(Verdict::Overloaded)).await;
-            Err(Box::new(format!("there is no thread for its handler: {error}")))
-        }
-        End::Cancelled => {
-            debug!(target: "logcontext::bus", rpc = call.figures.rpc, "handler cancelled: its caller has gone");
-            call.is_unwanted();
-            current_context().finish_as(Ending::Cancelled);
-            Ok(())
-        }
-        End::Expired => {
-            let after = due.saturating_duration_since(call.at);
-            warn!(
-                target: "logcontext::bus",
-                rpc = call.figures.rpc,
-                ?after,
-                "handler cancelled: its caller waits no longer",
-            );
-            call.answer(&Said::only(Verdict::Expired), Became::Answered(Verdict::Expired)).await;
-            current_context().finish_as(Ending::Cancelled);
-            Ok(())
+            End::Said(said) => {
+                let Said { verdict, detail, body, failure } = said;
+                if let Some(sending) = call.answer(verdict, detail, body, Became::Answered(verdict)) {
+                    sending.await;
+                }
+                failure.map_or(Ok(()), Err)
+            }
+            end => end_otherwise(call, end).await,
         }
     }
+}
+
+/// It has not answered.
+fn end_otherwise(mut call: Taken, end: End) -> Later<Result<(), Failure>> {
+    Box::pin(async move {
+        let only = |verdict| (verdict, None, Bytes::new(), Became::Answered(verdict));
+        match end {
+            End::Said(_) => {}
+            End::NotDone(NotDone::Panicked(panic)) => {
+                call.say(only(Verdict::Panicked)).await;
+                drop(call);
+                panic.resume();
+            }
+            End::NotDone(NotDone::NoThread(error)) => {
+                let why = Some("there is no thread for it".into());
+                let verdict = Verdict::Overloaded;
+                call.say((verdict, why, Bytes::new(), Became::Answered(verdict))).await;
+                return Err(Box::new(format!("there is no thread for its handler: {error}")) as Failure);
+            }
+            End::Cancelled => {
+                debug!(
+                    target: "logcontext::bus",
+                    rpc = call.figures.rpc,
+                    "handler cancelled: its caller has gone",
+                );
+                call.is_unwanted();
+                current_context().finish_as(Ending::Cancelled);
+            }
+            End::Expired => {
+                warn!(
+                    target: "logcontext::bus",
+                    rpc = call.figures.rpc,
+                    after = ?call.due.saturating_duration_since(call.at),
+                    "handler cancelled: its caller waits no longer",
+                );
+                call.say(only(Verdict::Expired)).await;
+                current_context().finish_as(Ending::Cancelled);
+            }
+        }
+        Ok(())
+    })
 }
 
 /// Answers a call that is not begun, and says so once.
-pub(super) async fn refuse(call: &mut Taken, said: &Said) {
-    let context = current_context();
-    let is_late = said.verdict == Verdict::Expired;
-    let reason = match said.verdict {
-        Verdict::TooDeep => "too deep",
-        Verdict::Expired => "came too late",
-        _ => said.detail.as_deref().unwrap_or_default(),
-    };
-    warn!(
-        target: "logcontext::bus",
-        rpc = call.figures.rpc,
-        sender = context.request().and_then(logcontext::Request::client_address),
-        started_by = context.started_by(),
-        reason,
-        "call refused",
-    );
-    call.answer(said, if is_late { Became::Late } else { Became::Answered(said.verdict) }).await;
-    context.finish_as(Ending::Failed);
+fn refuse(mut call: Taken, said: Box<Said>) -> Later<()> {
+    Box::pin(async move {
+        let context = current_context();
+        let Said { verdict, detail, body, .. } = *said;
+        let reason = match verdict {
+            Verdict::TooDeep => "too deep",
+            Verdict::Expired => "came too late",
+            _ => detail.as_deref().unwrap_or_default(),
+        };
+        warn!(
+            target: "logcontext::bus",
+            rpc = call.figures.rpc,
+            sender = context.request().and_then(Request::client_address),
+            started_by = context.started_by(),
+            reason,
+            "call refused",
+        );
+        let is_late = verdict == Verdict::Expired;
+        let became = if is_late { Became::Late } else { Became::Answered(verdict) };
+        call.say((verdict, detail, body, became)).await;
+        context.finish_as(Ending::Failed);
+    })
 }
+
+/// What is seldom needed, and takes up no place elsewhere.
+type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;

@@ -6,6 +6,7 @@
 //! request that cannot be read, and one that nobody has room for.
 
 mod answerer;
+mod asked;
 mod attend;
 mod builder;
 mod caller;

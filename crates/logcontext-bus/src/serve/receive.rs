@@ -1,11 +1,14 @@
 //! The loop that takes calls.
 
+use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::answerer::Answerer;
+use super::asked::Asked;
 use super::builder::Stop;
 use super::figures::Figures;
 use super::server::{Name, Server};
@@ -41,23 +44,24 @@ impl Drop for Calls {
 /// Takes calls until it is told to stop, or the service shuts down; and then those that handlers under way still make,
 /// until there are none.
 pub(super) async fn receive<A: Answerer>(
-    server: Server<A>,
+    mut server: Server<A>,
     mut calls: Calls,
     serving: Arc<dyn transport::Serving>,
     stop: Stop,
     name: Name,
 ) {
-    let inner = Arc::clone(&server.inner);
+    let (inner, figures) = (Arc::clone(&server.inner), Arc::clone(&server.figures));
     let mut batch = Vec::with_capacity(BATCH);
     {
-        let mut stopped = pin!(stop.wait(&inner));
+        let stopped = pin!(stop.wait(&inner));
+        let mut stopped = Asked::new(stopped);
         loop {
-            let count = tokio::select! {
-                biased;
-                () = &mut stopped => break,
-                count = calls.next(&mut batch) => count,
-            };
-            if count == 0 {
+            let next = poll_fn(|cx| match stopped.poll(cx) {
+                Poll::Ready(()) => Poll::Ready(0),
+                Poll::Pending => calls.incoming.poll_recv_many(cx, &mut batch, BATCH),
+            });
+            // None: it is to stop, or the transport has.
+            if next.await == 0 {
                 break;
             }
             let now = inner.now();
@@ -67,11 +71,11 @@ pub(super) async fn receive<A: Answerer>(
     let mut stopping = pin!(async {
         let _ = serving.stop_first().await;
         if inner.supervisor.is_shutting_down() {
-            // Whatever is under way in the service may call this.
+            // Whatever is under way in the service may call this. No listener begins a handler after its end.
             inner.listeners_running.none().await;
             inner.handlers.none().await;
         } else {
-            server.figures.handlers.none().await;
+            figures.handlers.none().await;
         }
         let _ = serving.stop().await;
     });
@@ -92,5 +96,5 @@ pub(super) async fn receive<A: Answerer>(
         server.take(call, inner.now());
     }
     drop(name);
-    server.figures.handlers.none().await;
+    figures.handlers.none().await;
 }

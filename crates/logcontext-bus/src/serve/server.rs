@@ -11,11 +11,11 @@ use tokio::time::Instant;
 use super::answerer::{Answerer, Said};
 use super::examine::Rules;
 use super::figures::Figures;
-use super::handle::{handle, refuse};
+use super::handle::handle;
 use super::taken::Taken;
 use crate::bus::Inner;
-use crate::message::{Origin, Verdict};
-use crate::transport::{Incoming, ReplyTo};
+use crate::message::{CallFrom, OriginRef, Verdict, shown};
+use crate::transport::Incoming;
 
 /// The names of what a bus serves.
 #[derive(Debug, Default)]
@@ -49,27 +49,37 @@ pub(super) struct Server<A> {
     pub(super) figures: Arc<Figures>,
     pub(super) rules: Rules,
     pub(super) max_nested: usize,
+    pub(super) senders: Senders,
 }
 
 impl<A: Answerer> Server<A> {
     /// Begins to handle it.
-    pub(super) fn take(&self, call: Incoming, now: Instant) {
+    pub(super) fn take(&mut self, call: Incoming, now: Instant) {
         let Incoming { from, message, age, slot } = call;
         let (head, examined) = self.rules.examine(&message, age);
         let is_nested = slot.is_none();
         let nested = if is_nested { self.inner.nested.fetch_add(1, SeqCst) } else { 0 };
-        let examined = match examined {
-            Ok(_) if is_nested && nested >= self.max_nested => {
+        let (time, refused) = match examined {
+            Ok(_) if nested >= self.max_nested => {
                 let why = format!("{nested} nested calls are handled already");
-                Err(Said::because(Verdict::Overloaded, &why))
+                (Duration::ZERO, Some(Box::new(Said::because(Verdict::Overloaded, &why))))
             }
-            examined => examined,
+            Ok(time) => (time, None),
+            Err(said) => (Duration::ZERO, Some(said)),
         };
-        let time = *examined.as_ref().unwrap_or(&Duration::ZERO);
-        let depth = head.as_ref().map_or(1, |head| head.depth.saturating_add(1));
-        let origin = head.map_or_else(|| unknown(&from), |head| head.origin);
+        let client = Arc::clone(&from.client);
+        let CallFrom { depth, origin, .. } = match &head {
+            Some(head) => head.from(),
+            // All that is known of who sends something that cannot be read.
+            None => CallFrom {
+                depth: 0,
+                timeout_ms: 0,
+                origin: OriginRef { sender: &client, ..OriginRef::default() },
+            },
+        };
+        let sender = self.senders.get(origin.sender);
         let running = [self.inner.handlers.begin(), self.figures.handlers.begin()];
-        let mut call = Taken {
+        let call = Taken {
             inner: Arc::clone(&self.inner),
             figures: Arc::clone(&self.figures),
             from: Some(from),
@@ -79,21 +89,12 @@ impl<A: Answerer> Server<A> {
             _slot: slot,
             _running: running,
         };
-        let answerer = Arc::clone(&self.answerer);
-        let work = async move {
-            match examined {
-                Ok(_) => handle(answerer, call, message).await,
-                Err(said) => {
-                    refuse(&mut call, &said).await;
-                    Ok(())
-                }
-            }
-        };
         let rpc = self.rules.rpc;
+        let work = handle(Arc::clone(&self.answerer), call, message.body.clone(), refused);
         let process = self.process.run(
             |context| {
-                let request = origin.request("RPC", rpc);
-                context.request(request).started_by_name(origin.starter()).call_depth(depth)
+                let request = origin.request("RPC", rpc, sender);
+                context.request(request).started_by_name(origin.starter()).call_depth(depth.saturating_add(1))
             },
             work,
         );
@@ -102,7 +103,16 @@ impl<A: Answerer> Server<A> {
     }
 }
 
-/// What is known of who sends something that cannot be read.
-fn unknown(from: &ReplyTo) -> Origin {
-    Origin { sender: (*from.client).into(), ..Origin::default() }
+/// The last sender, as it is shown: most calls are of few.
+#[derive(Debug, Default)]
+pub(super) struct Senders(Arc<str>);
+
+impl Senders {
+    fn get(&mut self, sender: &str) -> Arc<str> {
+        let shown = shown(sender);
+        if *self.0 != *shown {
+            self.0 = shown.into();
+        }
+        Arc::clone(&self.0)
+    }
 }

@@ -1,5 +1,7 @@
 //! A call that was taken: it is answered, whatever happens.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
@@ -9,7 +11,6 @@ use logcontext::{FutureExt, LogContext};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-use super::answerer::Said;
 use super::figures::{Became, Figures};
 use crate::bus::Inner;
 use crate::handlers::RunningHandler;
@@ -32,24 +33,47 @@ pub(super) struct Taken {
     pub(super) _running: [RunningHandler; 2],
 }
 
+/// An answer that waits for the broker.
+type Sending<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+
 /// Longer than this an answer does not wait for the broker, where its caller does not say how long it waits.
 const LEAST: Duration = Duration::from_secs(1);
 
 impl Taken {
-    /// Sends the answer, and counts it.
-    pub(super) async fn answer(&mut self, said: &Said, became: Became) {
-        let Some(to) = self.from.take() else { return };
-        let calls = self.inner.transport.calls();
-        let heard = match calls.try_reply(to, message(said)) {
-            Ok(heard) => heard.unwrap_or(false),
-            Err((to, message)) => {
-                let time = self.due.saturating_duration_since(self.inner.now()).max(LEAST);
-                let sent = within(&self.inner.runtime, time, calls.reply(to, message)).await;
-                sent.is_some_and(|heard| heard.unwrap_or(false))
+    /// Sends the answer, and counts it; at once if it can, else when this is awaited.
+    pub(super) fn answer(
+        &mut self,
+        verdict: Verdict,
+        detail: Option<Box<str>>,
+        body: Bytes,
+        became: Became,
+    ) -> Option<Sending<'_>> {
+        let to = self.from.take()?;
+        match self.inner.transport.calls().try_reply(to, message(verdict, detail, body)) {
+            Ok(heard) => {
+                self.was_answered(became, heard.unwrap_or(false));
+                None
             }
-        };
+            Err((to, message)) => Some(Box::pin(async move {
+                let time = self.due.saturating_duration_since(self.inner.now()).max(LEAST);
+                let reply = self.inner.transport.calls().reply(to, message);
+                let heard = within(&self.inner.runtime, time, reply).await;
+                self.was_answered(became, heard.is_some_and(|heard| heard.unwrap_or(false)));
+            })),
+        }
+    }
+
+    /// The same, in one step.
+    pub(super) async fn say(&mut self, what: (Verdict, Option<Box<str>>, Bytes, Became)) {
+        let (verdict, detail, body, became) = what;
+        if let Some(sending) = self.answer(verdict, detail, body, became) {
+            sending.await;
+        }
+    }
+
+    fn was_answered(&self, became: Became, was_heard: bool) {
         let time = self.inner.now().saturating_duration_since(self.at);
-        self.figures.count(if heard { became } else { Became::Unheard }, Some(time));
+        self.figures.count(if was_heard { became } else { Became::Unheard }, Some(time));
     }
 
     /// It needs no answer: its caller has gone.
@@ -74,7 +98,9 @@ impl Drop for Taken {
 pub(super) fn abandon(inner: &Arc<Inner>, figures: &Figures, from: ReplyTo) {
     figures.count(Became::Answered(Verdict::Abandoned), None);
     let calls = inner.transport.calls();
-    let Err((to, message)) = calls.try_reply(from, message(&Said::only(Verdict::Abandoned))) else { return };
+    let Err((to, message)) = calls.try_reply(from, message(Verdict::Abandoned, None, Bytes::new())) else {
+        return;
+    };
     let transport = Arc::clone(&inner.transport);
     let reply = async move { transport.calls().reply(to, message).await };
     // The supervisor starts nothing more by now, and nobody is there to wait for it.
@@ -82,11 +108,11 @@ pub(super) fn abandon(inner: &Arc<Inner>, figures: &Figures, from: ReplyTo) {
     drop(inner.runtime.spawn(reply.in_context(LogContext::sentinel())));
 }
 
-fn message(said: &Said) -> Message {
-    let head = match (said.verdict, &said.detail) {
+fn message(verdict: Verdict, detail: Option<Box<str>>, body: Bytes) -> Message {
+    let head = match (verdict, detail) {
         (Verdict::Ok, None) => Bytes::from_static(ReplyHead::OK),
-        (verdict, detail) => encode(&ReplyHead { wire: WIRE, verdict, detail: detail.clone() })
+        (verdict, detail) => encode(&ReplyHead { wire: WIRE, verdict, detail })
             .unwrap_or_else(|_| Bytes::from_static(br#"{"wire":1,"verdict":"panicked"}"#)),
     };
-    Message { head, body: said.body.clone() }
+    Message { head, body }
 }

@@ -28,7 +28,7 @@ impl Collector for Find<'_> {
 }
 
 /// The sum of this figure over all that have these labels; of a histogram, how much was observed.
-pub fn figure(supervisor: &Supervisor, name: &str, labels: &[(&str, &str)]) -> u64 {
+pub(crate) fn figure(supervisor: &Supervisor, name: &str, labels: &[(&str, &str)]) -> u64 {
     let mut find = Find { name, labels, sum: 0.0 };
     for source in supervisor.sources() {
         assert!(source.describe().iter().all(|figure| !figure.help.is_empty()));

@@ -7,7 +7,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 /// A gate that handlers wait at, async ones and those that block.
 #[derive(Clone)]
-pub struct Gate(Arc<Inner>);
+pub(crate) struct Gate(Arc<Inner>);
 
 struct Inner {
     open: Semaphore,
@@ -19,7 +19,7 @@ struct Inner {
 }
 
 impl Gate {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(Arc::new(Inner {
             open: Semaphore::new(0),
             is_open: Mutex::new(false),
@@ -30,25 +30,25 @@ impl Gate {
         }))
     }
 
-    pub fn open(&self) {
+    pub(crate) fn open(&self) {
         *self.0.is_open.lock().unwrap() = true;
         self.0.opened.notify_all();
         self.0.open.add_permits(Semaphore::MAX_PERMITS / 2);
     }
 
     /// Lets so many async ones through.
-    pub fn let_in(&self, count: usize) {
+    pub(crate) fn let_in(&self, count: usize) {
         self.0.open.add_permits(count);
     }
 
-    pub async fn pass(&self) {
+    pub(crate) async fn pass(&self) {
         let waits = self.wait();
         self.0.open.acquire().await.unwrap().forget();
         drop(waits);
         self.0.passed.fetch_add(1, SeqCst);
     }
 
-    pub fn pass_blocking(&self) {
+    pub(crate) fn pass_blocking(&self) {
         let waits = self.wait();
         let is_open = self.0.is_open.lock().unwrap();
         drop(self.0.opened.wait_while(is_open, |is_open| !*is_open).unwrap());
@@ -57,16 +57,16 @@ impl Gate {
     }
 
     /// So many wait now.
-    pub fn waiting(&self) -> usize {
+    pub(crate) fn waiting(&self) -> usize {
         self.0.waiting.load(SeqCst)
     }
 
     /// So many have waited at once.
-    pub fn most(&self) -> usize {
+    pub(crate) fn most(&self) -> usize {
         self.0.most.load(SeqCst)
     }
 
-    pub fn passed(&self) -> usize {
+    pub(crate) fn passed(&self) -> usize {
         self.0.passed.load(SeqCst)
     }
 
@@ -86,7 +86,7 @@ impl Drop for Waits<'_> {
 }
 
 /// Tells the name of the context that it is dropped in.
-pub struct TellsDrop(pub mpsc::UnboundedSender<String>);
+pub(crate) struct TellsDrop(pub(crate) mpsc::UnboundedSender<String>);
 
 impl Drop for TellsDrop {
     fn drop(&mut self) {

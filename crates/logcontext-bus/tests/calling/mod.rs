@@ -8,9 +8,9 @@ mod tap;
 
 use std::future::Future;
 
-pub use figures::figure;
-pub use gate::{Gate, TellsDrop};
-pub use tap::{Change, Tap};
+pub(crate) use figures::figure;
+pub(crate) use gate::{Gate, TellsDrop};
+pub(crate) use tap::{Change, Tap};
 
 use logcontext::testing::{self, Test};
 use logcontext::{FutureExt, LogContext};
@@ -22,7 +22,7 @@ use tokio::runtime::Runtime;
 
 /// Answered with itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Echo(pub String);
+pub(crate) struct Echo(pub(crate) String);
 
 impl Rpc for Echo {
     const NAME: &str = "test.echo";
@@ -32,7 +32,7 @@ impl Rpc for Echo {
 
 /// Answered with a sum that takes as many calls.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct Sum(pub u32);
+pub(crate) struct Sum(pub(crate) u32);
 
 impl Rpc for Sum {
     const NAME: &str = "test.sum";
@@ -42,7 +42,7 @@ impl Rpc for Sum {
 
 /// For whatever a test needs beside.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct Other(pub u32);
+pub(crate) struct Other(pub(crate) u32);
 
 impl Rpc for Other {
     const NAME: &str = "test.other";
@@ -50,16 +50,16 @@ impl Rpc for Other {
     type Error = String;
 }
 
-pub fn echo(text: &str) -> Echo {
+pub(crate) fn echo(text: &str) -> Echo {
     Echo(text.to_owned())
 }
 
-pub async fn echoed(echo: Echo) -> Result<String, String> {
+pub(crate) async fn echoed(echo: Echo) -> Result<String, String> {
     Ok(echo.0)
 }
 
 /// Runs it on a runtime of either kind, in a context of its own, with a test kit that looks at all of it.
-pub fn on_both_runtimes<F: Future>(test: impl Fn(Rig) -> F) {
+pub(crate) fn on_both_runtimes<F: Future>(test: impl Fn(Rig) -> F) {
     for workers in [0, 2] {
         let kit = testing::start();
         let runtime = if workers == 0 { kit.current_thread() } else { kit.multi_thread(workers) };
@@ -68,7 +68,7 @@ pub fn on_both_runtimes<F: Future>(test: impl Fn(Rig) -> F) {
 }
 
 /// The same where the clock stands still: on one thread.
-pub fn with_stopped_clock<F: Future>(test: impl Fn(Rig) -> F) {
+pub(crate) fn with_stopped_clock<F: Future>(test: impl Fn(Rig) -> F) {
     let kit = testing::start();
     let mut builder = tokio::runtime::Builder::new_current_thread();
     builder.enable_time().start_paused(true).on_thread_park(logcontext::expect_sentinel);
@@ -90,39 +90,39 @@ fn run<F: Future>(kit: Test, runtime: Runtime, test: &impl Fn(Rig) -> F) {
 }
 
 /// What a test has.
-pub struct Rig {
-    pub kit: std::rc::Rc<Test>,
-    pub handle: tokio::runtime::Handle,
-    pub broker: Memory,
+pub(crate) struct Rig {
+    pub(crate) kit: std::rc::Rc<Test>,
+    pub(crate) handle: tokio::runtime::Handle,
+    pub(crate) broker: Memory,
 }
 
 impl Rig {
     /// A bus of the service `test` over the broker.
-    pub fn bus(&self) -> Bus {
+    pub(crate) fn bus(&self) -> Bus {
         self.bus_of("test", |_| {})
     }
 
-    pub fn bus_of(&self, service: &str, change: impl FnOnce(&mut BusConfig)) -> Bus {
+    pub(crate) fn bus_of(&self, service: &str, change: impl FnOnce(&mut BusConfig)) -> Bus {
         let mut config = BusConfig::new(service, "memory:");
         change(&mut config);
         Bus::over(&config, &self.broker).unwrap()
     }
 
     /// A bus of the service `test`, and what goes through its transport.
-    pub fn tapped(&self, change: Change) -> (Bus, Tap) {
+    pub(crate) fn tapped(&self, change: Change) -> (Bus, Tap) {
         let tap = Tap::new(&self.broker, change);
         (Bus::over(&BusConfig::new("test", "memory:"), &tap).unwrap(), tap)
     }
 
     /// Lets others run until this holds.
-    pub async fn until(&self, mut holds: impl FnMut() -> bool) {
+    pub(crate) async fn until(&self, mut holds: impl FnMut() -> bool) {
         while !holds() {
             tokio::task::yield_now().await;
         }
     }
 
     /// What was logged at this level, with the name of its context.
-    pub fn logged(&self, level: tracing::Level) -> Vec<(String, String)> {
+    pub(crate) fn logged(&self, level: tracing::Level) -> Vec<(String, String)> {
         let records = self.kit.records_at(level).into_iter();
         records.map(|record| (record.context.name().to_owned(), record.message)).collect()
     }

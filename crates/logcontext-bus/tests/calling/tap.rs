@@ -12,7 +12,7 @@ use logcontext_bus::transport::{
 };
 
 /// Makes it, over a broker; one bus may use it.
-pub struct Tap {
+pub(crate) struct Tap {
     broker: Memory,
     change: Mutex<Change>,
     made: Mutex<Option<(Arc<Tapped>, Arc<Inbox>)>>,
@@ -20,34 +20,34 @@ pub struct Tap {
 
 /// What is not as it would be.
 #[derive(Clone, Debug, Default)]
-pub struct Change {
+pub(crate) struct Change {
     /// Calls are never taken by the broker.
-    pub holds_calls: bool,
+    pub(crate) holds_calls: bool,
     /// Calls are taken by the broker, and lost.
-    pub loses_calls: bool,
+    pub(crate) loses_calls: bool,
     /// Calls fail like that.
-    pub fails_calls: Option<TransportError>,
+    pub(crate) fails_calls: Option<TransportError>,
     /// There is no way without waiting.
-    pub is_slow: bool,
+    pub(crate) is_slow: bool,
     /// It says this of itself.
-    pub status: Option<Status>,
+    pub(crate) status: Option<Status>,
 }
 
 impl Tap {
-    pub fn new(broker: &Memory, change: Change) -> Self {
+    pub(crate) fn new(broker: &Memory, change: Change) -> Self {
         Self { broker: broker.clone(), change: Mutex::new(change), made: Mutex::default() }
     }
 
-    pub fn transport(&self) -> Arc<Tapped> {
+    pub(crate) fn transport(&self) -> Arc<Tapped> {
         Arc::clone(&self.made.lock().unwrap().as_ref().unwrap().0)
     }
 
-    pub fn inbox(&self) -> Arc<Inbox> {
+    pub(crate) fn inbox(&self) -> Arc<Inbox> {
         Arc::clone(&self.made.lock().unwrap().as_ref().unwrap().1)
     }
 
     /// Sends something that is no proper call, from a bus called so.
-    pub async fn send(&self, rpc: &'static str, call: u64, head: &str, body: &str) {
+    pub(crate) async fn send(&self, rpc: &'static str, call: u64, head: &str, body: &str) {
         let message = Message { head: head.to_owned().into(), body: body.to_owned().into() };
         let timeout = Duration::from_secs(5);
         let outgoing = Outgoing { rpc, lane: Lane::First, call, timeout, message };
@@ -55,7 +55,7 @@ impl Tap {
     }
 
     /// Head and body of the answers that were sent so far, without what tells calls apart.
-    pub fn replies(&self) -> Vec<(String, String)> {
+    pub(crate) fn replies(&self) -> Vec<(String, String)> {
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
         let replies = self.transport().replies.lock().unwrap().clone();
         replies.iter().map(|(_, message)| (text(&message.head), text(&message.body))).collect()
@@ -80,7 +80,7 @@ impl Connector for Tap {
 }
 
 #[derive(Debug)]
-pub struct Tapped {
+pub(crate) struct Tapped {
     inner: Arc<dyn Transport>,
     change: Change,
     replies: Mutex<Vec<(ReplyTo, Message)>>,
@@ -90,15 +90,15 @@ pub struct Tapped {
 
 impl Tapped {
     /// The number of the call that was lost last.
-    pub fn last_call(&self) -> Option<u64> {
+    pub(crate) fn last_call(&self) -> Option<u64> {
         *self.last_call.lock().unwrap()
     }
 
-    pub fn take_last_call(&self) -> Option<u64> {
+    pub(crate) fn take_last_call(&self) -> Option<u64> {
         self.last_call.lock().unwrap().take()
     }
 
-    pub fn cancelled(&self) -> usize {
+    pub(crate) fn cancelled(&self) -> usize {
         self.cancelled.lock().unwrap().len()
     }
 }

@@ -13,6 +13,7 @@ use crate::context::LogContext;
 use crate::kind::ContextKind;
 use crate::meter;
 use crate::outcome::Outcome;
+use crate::small_str::SmallStr;
 use crate::spawn::{Background, Belongs, start};
 use crate::supervisor::Supervisor;
 
@@ -132,7 +133,7 @@ fn context(
     origin: &'static Location<'static>,
 ) -> (LogContext, Arc<str>) {
     let label = supervisor.ledger().labels.named(ContextKind::Background, name);
-    let context = LogContext::builder(format!("{name}-{}", label.next_number()))
+    let context = LogContext::builder(SmallStr::numbered(name, label.next_number()))
         .kind(ContextKind::Background)
         .supervisor(supervisor)
         .label_index(label.index)

@@ -7,6 +7,7 @@ use crate::context::{ContextBuilder, LogContext};
 use crate::kind::ContextKind;
 use crate::labels::Label;
 use crate::outcome::Outcome;
+use crate::small_str::SmallStr;
 use crate::spawn::{Background, Belongs, start};
 use crate::supervisor::Supervisor;
 
@@ -74,7 +75,7 @@ impl Process {
             return Background::refused(LogContext::sentinel());
         }
         let label = self.label();
-        let context = LogContext::builder(format!("{}-{}", label.name, label.next_number()))
+        let context = LogContext::builder(SmallStr::numbered(&label.name, label.next_number()))
             .kind(ContextKind::Background)
             .supervisor(&self.supervisor)
             .label_index(self.label)
