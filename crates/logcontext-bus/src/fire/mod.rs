@@ -29,6 +29,29 @@ impl Bus {
     /// sent when this is awaited. It is the current context's, by whose request its handlers are found. It completes once
     /// the broker has the event, and answers where.
     ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use logcontext_bus::transport::{Memory, Page};
+    /// use logcontext_bus::{Bus, BusConfig, Event};
+    /// use schemars::JsonSchema;
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// #[derive(Serialize, Deserialize, JsonSchema)]
+    /// struct Stored {
+    ///     file: String,
+    /// }
+    ///
+    /// impl Event for Stored {
+    ///     const NAME: &str = "file.stored";
+    /// }
+    ///
+    /// let bus = Bus::over(&BusConfig::new("files", "memory:"), &Memory::new())?;
+    /// let id = bus.fire(&Stored { file: "a.txt".to_owned() }).await?;
+    /// let kept = bus.history("file.stored", Page { before: None, limit: 10 }).await?;
+    /// assert_eq!((kept[0].id, &*kept[0].body), (id, r#"{"file":"a.txt"}"#));
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// Those of [`FireError`]. After [`Waiting::Broker`] the event may have been stored; after any other it was not.
     /// Dropping the future half-way leaves that open as well.
@@ -36,6 +59,7 @@ impl Bus {
     /// In the sentinel it raises a diagnostic, [`CommandFromSentinel`](logcontext::diagnostics::DiagnosticKind), and the
     /// event is fired all the same.
     #[track_caller]
+    #[doc(alias = "publish")]
     pub fn fire<E: Event>(&self, event: &E) -> Fire {
         let inner = Arc::clone(self.inner());
         let what = prepare(&inner, event, &sender(E::NAME, Location::caller()));
