@@ -79,6 +79,7 @@ impl Bus {
     ///
     /// # Errors
     /// Those of [`CallError`], each by its kind.
+    #[expect(clippy::needless_pass_by_value, reason = "a request is for one call")]
     pub fn call<R: Rpc>(&self, request: R) -> Call<R> {
         let inner = Arc::clone(self.inner());
         let prepared = prepare(&inner, &request);
