@@ -428,7 +428,8 @@ impl Watch {
         if self.belongs == Belongs::ToItself {
             self.context.finish_as(ending);
         }
-        if ending == Ending::Cancelled {
+        // A loop waits in the sentinel: it is nobody's, and has its name elsewhere.
+        if ending == Ending::Cancelled && !self.context.is_sentinel() {
             self.context.scope_as_follower(|| {
                 tracing::debug!(
                     target: "logcontext::background",

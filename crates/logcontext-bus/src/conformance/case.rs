@@ -9,6 +9,7 @@ use logcontext::Supervisor;
 
 use super::peer::Peer;
 use super::{Broker, Trouble};
+use crate::Bus;
 use crate::config::BusConfig;
 use crate::transport::Link;
 
@@ -39,6 +40,11 @@ impl Case {
         let link = self.link(setup);
         let (identity, inbox) = (Arc::clone(&link.identity), Arc::clone(&link.inbox));
         Peer::new(self.broker.connect(link).expect("a transport"), inbox, identity)
+    }
+
+    /// A bus for the current supervisor.
+    pub(crate) fn bus(&self, config: &BusConfig) -> Bus {
+        Bus::over(config, &*self.broker).expect("a bus")
     }
 
     /// What the bus of one more service would give to its transport.

@@ -92,3 +92,21 @@ pub async fn what_a_closed_consumer_had_comes_to_another(case: Case) {
     a.close().await;
     assert_eq!(ids(&second.take(2).await), ids(&taken[1..]));
 }
+
+/// And as if its servers had stopped.
+pub async fn what_a_closed_server_would_get_comes_to_another(case: Case) {
+    let (caller, a, b) = (case.connect(), case.connect(), case.connect());
+    let mut closed = a.serve(5).await;
+    let mut server = b.serve(5).await;
+    a.close().await;
+    for lane in [Lane::First, Lane::Nested] {
+        for n in 0..5 {
+            let call = caller.call_by(lane, n.to_string()).await;
+            assert!(server.echo().await);
+            assert_eq!(call.answer().await, message(n.to_string()));
+        }
+    }
+    b.close().await;
+    assert!(caller.call("5").await.was_unserved().await);
+    assert!(closed.calls.try_recv().is_err());
+}

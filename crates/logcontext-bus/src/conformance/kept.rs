@@ -66,6 +66,21 @@ pub async fn what_is_buried_is_a_dead_letter_and_done(case: Case) {
     assert_eq!(other.handle_all(2).await, [1, 2]);
 }
 
+/// Nothing is a dead letter twice, nor if it was done before.
+pub async fn what_is_done_cannot_be_buried(case: Case) {
+    let peer = case.connect();
+    let mut listener = peer.wish("group").listen().await;
+    peer.fire_all(1..=2).await;
+    let [first, second] = [listener.next().await, listener.next().await];
+    let (id, message) = (first.id, first.message.clone());
+    let letter = listener.bury(first, "no").await;
+    let again = listener.subscription.bury(id, DeadLetter { message, ..letter });
+    soon("nothing is buried", again).await.expect("nothing is buried");
+    listener.acknowledge([second.id]).await;
+    listener.bury(second, "no").await;
+    assert_eq!(peer.letter_count().await, 1);
+}
+
 /// The oldest of them are shown first, as many as are asked for.
 pub async fn dead_letters_come_oldest_first(case: Case) {
     let peer = case.connect();

@@ -31,6 +31,18 @@ pub async fn nested_calls_need_no_slot(case: Case) {
     drop(held);
 }
 
+/// Calls that wait for a slot wait for that of any server, also of one that comes later.
+pub async fn a_server_that_comes_takes_what_waits(case: Case) {
+    let (caller, a, b) = (case.connect(), case.connect(), case.connect());
+    let _busy = a.serve(0).await;
+    let calls = [caller.call("0").await, caller.call("1").await, caller.call("2").await];
+    let mut server = b.serve(1).await;
+    for (n, call) in calls.into_iter().enumerate() {
+        assert!(server.echo().await);
+        assert_eq!(number(&call.answer().await), n as u64);
+    }
+}
+
 /// A first lane that nobody works off, with more in it than a queue holds, is in no nested call's way.
 pub async fn a_first_lane_that_is_full_holds_up_no_nested_call(case: Case) {
     let caller = case.connect_with(|mut config| {

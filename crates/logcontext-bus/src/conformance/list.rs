@@ -46,9 +46,11 @@ macro_rules! conformance {
             partitions:
                 who_reads_a_partition_gets_only_what_is_in_it
                 each_partition_stays_in_order
+                what_waits_in_all_partitions_comes_to_who_comes_late
                 a_partition_that_is_leased_anew_brings_what_was_in_hand_first;
             kept:
                 what_is_buried_is_a_dead_letter_and_done
+                what_is_done_cannot_be_buried
                 dead_letters_come_oldest_first
                 a_dead_letter_that_is_retried_comes_to_its_group_alone_as_if_new
                 a_dead_letter_that_is_retried_waits_for_its_group
@@ -76,6 +78,7 @@ macro_rules! conformance {
                 a_request_and_its_answer_may_be_as_long_as_is_allowed;
             lanes:
                 nested_calls_need_no_slot
+                a_server_that_comes_takes_what_waits
                 a_first_lane_that_is_full_holds_up_no_nested_call
                 who_stops_the_first_lane_still_serves_nested_calls
                 who_stops_gets_nothing_more
@@ -93,7 +96,8 @@ macro_rules! conformance {
                 who_is_closed_takes_nothing_more
                 a_close_ends_what_waits
                 a_close_may_be_repeated_and_shared
-                what_a_closed_consumer_had_comes_to_another;
+                what_a_closed_consumer_had_comes_to_another
+                what_a_closed_server_would_get_comes_to_another;
             load:
                 publishers_side_by_side_lose_and_double_nothing
                 consumers_that_come_and_go_lose_nothing
@@ -106,6 +110,25 @@ macro_rules! conformance {
                 acknowledgements_outlive_a_cut
                 a_cut_ends_calls_at_once
                 a_frozen_broker_delays_and_loses_nothing;
+            bus_events:
+                each_listener_handles_each_event_in_a_context_of_its_own
+                what_fails_is_tried_again_and_then_kept_as_a_dead_letter
+                a_listener_that_stops_leaves_its_event_to_others
+                events_of_a_key_are_handled_in_order
+                partitions_are_shared_and_keep_the_order_of_keys
+                a_service_that_shuts_down_drains_and_leaves_the_rest
+                a_handler_may_fire_what_it_handles
+                a_blocking_handler_may_block
+                what_was_fired_is_shown_and_heard_from_the_start;
+            bus_calls:
+                a_call_is_answered_with_an_answer_or_an_error_of_its_own
+                what_has_gone_wrong_is_said_as_such
+                a_caller_that_gives_up_ends_the_handler
+                a_handler_may_call_its_own_service
+                two_services_may_call_each_other
+                blocking_handlers_may_wait_for_each_other
+                no_more_handlers_run_than_there_are_slots
+                a_service_that_shuts_down_answers_what_it_has_begun;
         }
     };
     (@list $attributes:tt $broker:expr; $($group:ident: $($behaviour:ident)+;)+) => {

@@ -25,7 +25,10 @@ pub(crate) mod listener;
 pub(crate) mod peer;
 mod run;
 pub(crate) mod server;
+mod service;
 
+pub mod bus_calls;
+pub mod bus_events;
 pub mod calls;
 pub mod closing;
 pub mod consumers;

@@ -41,6 +41,18 @@ pub async fn each_partition_stays_in_order(case: Case) {
     }
 }
 
+/// Nobody has to fire anything for that.
+pub async fn what_waits_in_all_partitions_comes_to_who_comes_late(case: Case) {
+    let peer = case.connect();
+    for n in 0..40 {
+        fire(&peer, (n % 8) as u16, [n]).await;
+    }
+    let mut listener = peer.wish("group").partitions(0..8).since_start().slots(3).listen().await;
+    let mut got = listener.handle_all(40).await;
+    got.sort_unstable();
+    assert_eq!(got, (0..40).collect::<Vec<_>>());
+}
+
 /// Whoever leases a partition gets first, in order, what the one before had not done, and then the rest.
 pub async fn a_partition_that_is_leased_anew_brings_what_was_in_hand_first(case: Case) {
     let (a, b) = (case.connect(), case.connect());

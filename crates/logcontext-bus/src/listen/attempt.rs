@@ -18,7 +18,7 @@ use crate::blocking::Threads;
 use crate::event::Event;
 use crate::handlers::RunningHandler;
 use crate::message::printable;
-use crate::transport::DeliveryId;
+use crate::transport::{DeliveryId, Lease};
 
 /// The one way in which a failure is logged.
 macro_rules! log_at {
@@ -70,11 +70,18 @@ pub(super) struct Tell {
     id: DeliveryId,
     verdict: Verdict,
     _running: RunningHandler,
+    /// What its order is kept by: nobody else has it before the handler has gone, whatever becomes of the loop.
+    _lease: Option<Arc<dyn Lease>>,
 }
 
 impl Tell {
-    pub(super) fn new(ends: UnboundedSender<Ended>, id: DeliveryId, running: RunningHandler) -> Self {
-        Self { ends, id, verdict: Verdict::Aborted, _running: running }
+    pub(super) fn new(
+        ends: UnboundedSender<Ended>,
+        id: DeliveryId,
+        running: RunningHandler,
+        lease: Option<Arc<dyn Lease>>,
+    ) -> Self {
+        Self { ends, id, verdict: Verdict::Aborted, _running: running, _lease: lease }
     }
 }
 

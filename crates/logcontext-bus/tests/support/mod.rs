@@ -2,6 +2,7 @@
 #![allow(dead_code, unused_imports, unreachable_pub, reason = "each test file uses its part")]
 
 pub mod figures;
+pub mod script;
 
 use std::borrow::Cow;
 use std::future::Future;

@@ -72,9 +72,11 @@ impl Leasing {
 
 impl Engine {
     pub(super) fn begin_leasing(&mut self) {
+        let now = Instant::now();
         if let Some(leasing) = &mut self.leasing {
-            leasing.next = Some(Instant::now());
+            leasing.next = Some(now);
         }
+        self.look_after_leases(now);
     }
 
     pub(super) fn end_leasing(&mut self) {

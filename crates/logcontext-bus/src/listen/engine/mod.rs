@@ -239,14 +239,21 @@ impl Engine {
             held.attempts += 1;
             self.running += 1;
             self.shared.figures.running.store(self.running as u64, Relaxed);
+            let (received, number) = (Arc::clone(&held.received), held.attempts);
+            let running = self.shared.inner.handlers.begin();
+            let lease = self.parts[self.part_of(id)].lease.as_ref().map(|leased| Arc::clone(&leased.lease));
             let attempt = Attempt {
                 shared: Arc::clone(&self.shared),
-                received: Arc::clone(&held.received),
-                number: held.attempts,
-                tell: Tell::new(self.tell.clone(), id, self.shared.inner.handlers.begin()),
+                received,
+                number,
+                tell: Tell::new(self.tell.clone(), id, running, lease),
             };
             let handler = self.shared.handler.begin(attempt);
-            held.handler = self.leasing.is_some().then_some(handler);
+            if self.leasing.is_some()
+                && let Some(held) = self.held.get_mut(&id)
+            {
+                held.handler = Some(handler);
+            }
         }
     }
 

@@ -15,6 +15,9 @@ use tokio::task::unconstrained;
 
 use super::lock;
 
+#[cfg(test)]
+mod tests;
+
 /// What has a pump.
 pub(super) trait Pumped: Send + Sync + 'static {
     fn pump(&self) -> &Pump;
@@ -153,7 +156,7 @@ fn slot<P: Pumped>(pumped: &Arc<P>) -> Option<OwnedSemaphorePermit> {
     {
         return Some(slot);
     }
-    // Closed slots wake us with their lock held: that future is not to be touched then.
+    // Not every tokio lets go of the lock of slots that are closed before it wakes us: that future is not to be touched.
     if pump.slots.is_closed() {
         return None;
     }

@@ -217,6 +217,12 @@ impl Queue {
         self.lock().waiting.len() >= limit
     }
 
+    #[cfg(test)]
+    pub(super) fn is_idle(&self) -> bool {
+        let State { servers, waiting, by_caller, outside, .. } = &*self.lock();
+        servers.is_empty() && waiting.is_empty() && by_caller.is_empty() && outside.is_empty()
+    }
+
     /// One more serves it.
     pub(super) fn add(&self, server: &Arc<Server>) {
         {

@@ -15,7 +15,7 @@ use super::{Memory, lock};
 use crate::BusConfig;
 use crate::conformance::Case;
 use crate::conformance::peer::{Call, EVENT, Peer, RPC, number};
-use crate::transport::{Delivery, Doing, Lane, Serve, Since, Subscribe, TransportError};
+use crate::transport::{Delivery, DeliveryId, Doing, Lane, Publish, Serve, Since, Subscribe, TransportError};
 use crate::waits::Told;
 
 /// On a runtime of one thread whose clock only goes on when there is nothing else to do.
@@ -292,6 +292,8 @@ fn a_group_of_a_partition_that_came_later_misses_nothing() {
         let mut listener = peer.wish("group").partitions([0]).listen().await;
         peer.fire_to(EVENT, 5, message("1")).await;
         assert_eq!(peer.lag("group").await.unread, 1);
+        let all = crate::Retention::default().history(0);
+        assert_eq!(peer.transport.log().trim(EVENT, all).await.unwrap().kept, 1);
         listener.stop().await;
         listener = peer.wish("group").partitions([5]).listen().await;
         assert_eq!(listener.handle().await, 1);
@@ -307,6 +309,145 @@ fn a_group_that_somebody_is_in_is_not_forgotten() {
         assert!(matches!(forgotten, Err(TransportError::Refused(_))), "{forgotten:?}");
         listener.die();
         assert_eq!(peer.transport.log().forget_group(EVENT, "group").await, Ok(true));
+    });
+}
+
+#[test]
+fn a_claim_begins_anew_with_each_delivery() {
+    on_a_stopped_clock(|case| async move {
+        let claim_after = Duration::from_secs(40);
+        let (a, b, c) = (case.connect(), case.connect(), case.connect());
+        let mut first = a.wish("group").claim_after(claim_after).listen().await;
+        a.fire("0").await;
+        let taken = first.next().await;
+        let mut second = b.wish("group").slots(1).claim_after(claim_after).listen().await;
+        tokio::time::advance(claim_after - Duration::from_secs(1)).await;
+        first.die();
+        let again = second.next().await;
+        let since = tokio::time::Instant::now();
+        let mut third = c.wish("group").claim_after(claim_after).listen().await;
+        assert_eq!((third.next().await.id, again.id), (taken.id, taken.id));
+        assert!(since.elapsed().abs_diff(claim_after) <= Duration::from_millis(1), "{:?}", since.elapsed());
+    });
+}
+
+#[test]
+fn a_leased_partition_is_read_by_its_holder_alone_until_that_is_gone() {
+    on_a_stopped_clock(|case| async move {
+        let (a, b) = (case.connect(), case.connect());
+        let mut before = a.wish("group").partitions([0]).leased().listen().await;
+        let mut holder = b.wish("group").partitions([0]).leased().listen().await;
+        a.fire_all(0..4).await;
+        assert_eq!(holder.handle_all(4).await, [0, 1, 2, 3]);
+        assert!(before.deliveries.try_recv().is_err());
+        holder.stop().await;
+        a.fire("4").await;
+        assert_eq!(before.handle().await, 4);
+    });
+}
+
+#[test]
+fn whoever_has_slots_gets_its_turn() {
+    on_a_stopped_clock(|case| async move {
+        let (a, b) = (case.connect(), case.connect());
+        let mut listeners = [a.wish("group").listen().await, b.wish("group").listen().await];
+        let mut servers = [a.serve(100).await, b.serve(100).await];
+        a.fire_all(0..10).await;
+        for lane in [Lane::First, Lane::Nested] {
+            for _ in 0..10 {
+                a.call_by(lane, "0").await;
+            }
+        }
+        for listener in &mut listeners {
+            listener.take(5).await;
+            assert!(listener.deliveries.try_recv().is_err());
+        }
+        for server in &mut servers {
+            for _ in 0..10 {
+                server.next().await;
+            }
+            assert!(server.calls.try_recv().is_err());
+        }
+    });
+}
+
+#[test]
+fn who_comes_later_waits_behind_those_who_wait_already() {
+    on_a_stopped_clock(|case| async move {
+        let (small, large) = (case.connect_with(queue_of(1)), case.connect_with(queue_of(10)));
+        let service = case.connect();
+        let mut server = service.serve(0).await;
+        let _first = small.call("0").await;
+        let (_second, _call) = waits_outside(&small, 1).await;
+        let (_third, _other) = waits_outside(&large, 2).await;
+        server.slots.add_permits(3);
+        for expected in 0..3 {
+            assert_eq!(number(&server.next().await.message), expected);
+        }
+    });
+}
+
+#[test]
+fn history_of_several_partitions_is_one() {
+    on_a_stopped_clock(|case| async move {
+        let peer = case.connect();
+        for n in 0..12_u16 {
+            peer.fire_to(EVENT, n % 3, crate::conformance::peer::message(n.to_string())).await;
+        }
+        let newest = peer.newest(5).await;
+        assert!(newest.iter().map(|stored| number(&stored.message)).eq((7..12).rev()));
+        assert!(newest.iter().all(|stored| u64::from(stored.partition) == number(&stored.message) % 3));
+    });
+}
+
+#[test]
+fn nothing_is_fired_into_what_is_retried() {
+    on_a_stopped_clock(|case| async move {
+        let peer = case.connect();
+        let partition = DeliveryId::RETRIED;
+        let publish = Publish { event: EVENT, partition, message: Default::default() };
+        let refused = peer.transport.events().publish(publish).await;
+        assert!(matches!(refused, Err(TransportError::Refused(_))), "{refused:?}");
+    });
+}
+
+#[test]
+fn nothing_is_kept_of_who_is_gone_and_of_what_is_done() {
+    on_a_stopped_clock(|case| async move {
+        let memory = Memory::new();
+        drop(case);
+        let case = Case::new(Arc::new(memory.clone()));
+        let peer = case.connect_with(prefixed);
+        let mut listener = peer.wish("group").listen().await;
+        let server = peer.serve(0).await;
+        let call = peer.call("0").await;
+        let outside = peer.call("1").await;
+        peer.fire("0").await;
+        let delivery = listener.next().await;
+        listener.bury(delivery, "no").await;
+        let log = peer.transport.log();
+        let letter = log.dead_letters(EVENT, 1).await.unwrap().remove(0).0;
+        assert_eq!(log.retry_dead_letter(EVENT, letter).await, Ok(true));
+        assert_eq!(listener.handle().await, 0);
+        assert_eq!(peer.transport.leases().take_part("one", Duration::from_secs(60)).await, Ok(1));
+        let space = Arc::clone(&lock(&memory.spaces)["prefix"]);
+        {
+            let stream = space.stream(EVENT);
+            let state = stream.lock();
+            let group = &state.groups["group"];
+            assert_eq!(group.retried.first(), group.retried.end());
+            assert!(group.retrying.pending.is_empty());
+        }
+        peer.transport.close(Duration::ZERO).await;
+        drop((call, outside, server, listener));
+        assert!(space.clients.names().is_empty());
+        assert!(space.queues.all().iter().all(|queue| queue.is_idle()));
+        assert!(space.stream(EVENT).lock().members.is_empty());
+        let other = case.connect_with(prefixed);
+        assert_eq!(other.transport.leases().take_part("one", Duration::from_secs(60)).await, Ok(1));
+        drop(peer);
+        drop(other);
+        assert_eq!(Arc::strong_count(&space), 2, "a connection is left");
     });
 }
 
