@@ -250,16 +250,16 @@ fn a_bus_whose_runtime_has_gone_answers_whoever_waits() {
     let serving = logcontext::FutureExt::in_context(bus.serve::<Echo>(at(&gate)).start(), context.clone());
     here.block_on(serving).unwrap();
     let call = logcontext::FutureExt::in_context(bus.call(echo("a")).into_future(), context.clone());
-    let call = here.block_on(logcontext::FutureExt::in_context(
-        async {
-            let call = run_in_background(call);
-            while gate.waiting() == 0 {
-                tokio::task::yield_now().await;
-            }
-            call
-        },
-        context.clone(),
-    ));
+    let call = {
+        let _entered = here.enter();
+        context.scope(|| run_in_background(call))
+    };
+    let begun = async {
+        while gate.waiting() == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    here.block_on(begun);
     drop(gone);
     let answer = here.block_on(call).unwrap();
     assert!(matches!(answer, Err(CallError::Closed | CallError::Abandoned)), "{answer:?}");
