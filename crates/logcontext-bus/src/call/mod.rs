@@ -84,6 +84,7 @@ impl Bus {
     /// In the sentinel it raises a diagnostic, [`CommandFromSentinel`](logcontext::diagnostics::DiagnosticKind), and the
     /// call is made all the same.
     #[track_caller]
+    #[expect(clippy::needless_pass_by_value, reason = "a request is for one call")]
     pub fn call<R: Rpc>(&self, request: R) -> Call<R> {
         let inner = Arc::clone(self.inner());
         let prepared = prepare(&inner, &request);
