@@ -4,6 +4,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use logcontext::testing::{self, Test};
@@ -512,4 +513,29 @@ fn all_that_was_acknowledged_outlives_a_kill() {
         transport.close(DEADLINE).await;
     };
     on_both(test, durable);
+}
+
+#[test]
+#[ignore = "needs Redis: cargo xtask test"]
+fn what_was_under_way_when_the_line_was_lost_is_asked_again() {
+    let test = |server: Arc<servers::Redis>| async move {
+        let line = servers::Link::to(server.url());
+        let transport = connect(line.url());
+        let mut listener = Listener::start(&transport, 4, DEADLINE).await;
+        fire(&transport, "1").await.unwrap();
+        let id = listener.next().await.id;
+        line.freeze();
+        let mut done = listener.subscription.acknowledge(vec![id]);
+        let waits = std::future::poll_fn(|cx| Poll::Ready(done.as_mut().poll(cx).is_pending())).await;
+        assert!(waits, "the line is frozen");
+        // Out of the queue, so in the connection, which brings it nowhere.
+        until("it is sent", || transport.status().queued == 0).await;
+        line.cut();
+        line.thaw();
+        line.restore();
+        assert_eq!(soon("it is acknowledged", done).await, Ok(()));
+        assert_eq!(soon("the lag", transport.log().lag(EVENT, "group")).await, Ok(Lag::new(0, 0)));
+        transport.close(DEADLINE).await;
+    };
+    on_both(test, forgetful);
 }
