@@ -44,6 +44,7 @@ where
     short_panics();
     for workers in [0, 2] {
         let test = testing::start();
+        patient(test.supervisor());
         let runtime = if workers == 0 { test.current_thread() } else { test.multi_thread(workers) };
         let world = World { supervisor: test.supervisor().clone(), broker: Memory::new() };
         let future = {
@@ -71,6 +72,7 @@ where
 {
     short_panics();
     let test = testing::start();
+    patient(test.supervisor());
     let runtime = test.current_thread();
     let world = World { supervisor: test.supervisor().clone(), broker: Memory::new() };
     let future = f(world);
@@ -80,6 +82,11 @@ where
     });
     end(&test, runtime);
     then(&test);
+}
+
+/// On a machine that has much else to do a poll may take long: that is no fault.
+fn patient(supervisor: &logcontext::Supervisor) {
+    supervisor.set_slow_poll_limit(DEADLINE);
 }
 
 /// Shuts down what the test has left, and looks whether anything is left then.
@@ -171,6 +178,7 @@ impl World {
     /// A bus of a service of its own, over the same broker: it can be shut down, and die, by itself.
     pub fn service(&self, with: impl FnOnce(BusConfig) -> BusConfig) -> (logcontext::Supervisor, Bus) {
         let supervisor = logcontext::Supervisor::new("service");
+        patient(&supervisor);
         let bus = supervisor.context("startup").start().scope(|| self.bus_with(with));
         (supervisor, bus)
     }
