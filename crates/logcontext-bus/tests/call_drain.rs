@@ -131,6 +131,28 @@ fn a_call_that_was_taken_and_not_begun_is_answered_all_the_same() {
 }
 
 #[test]
+fn a_call_that_comes_at_the_very_end_is_answered_all_the_same() {
+    on_both_runtimes(|rig| async move {
+        for yields in 0..20 {
+            let ((service, bus), gate) = (other_service(&rig.broker, |_| {}), Gate::new());
+            let served = bus.serve::<Echo>(at(&gate)).start().await.unwrap();
+            let caller = rig.bus();
+            let calls: Vec<_> =
+                (0..3).map(|_| run_in_background(caller.call(echo("")).into_future())).collect();
+            for _ in 0..yields {
+                tokio::task::yield_now().await;
+            }
+            service.shutdown(Duration::ZERO).await;
+            for call in calls {
+                let answer = call.await.unwrap().unwrap_err();
+                assert!(matches!(answer, CallError::Abandoned | CallError::NoServer(_)), "{answer:?}");
+            }
+            served.ended().await;
+        }
+    });
+}
+
+#[test]
 fn what_does_not_end_by_the_deadline_is_answered_as_abandoned() {
     with_stopped_clock(|rig| async move {
         let ((service, bus), gate) = (other_service(&rig.broker, |_| {}), Gate::new());
@@ -228,16 +250,16 @@ fn a_bus_whose_runtime_has_gone_answers_whoever_waits() {
     let serving = logcontext::FutureExt::in_context(bus.serve::<Echo>(at(&gate)).start(), context.clone());
     here.block_on(serving).unwrap();
     let call = logcontext::FutureExt::in_context(bus.call(echo("a")).into_future(), context.clone());
-    let call = here.block_on(logcontext::FutureExt::in_context(
-        async {
-            let call = run_in_background(call);
-            while gate.waiting() == 0 {
-                tokio::task::yield_now().await;
-            }
-            call
-        },
-        context.clone(),
-    ));
+    let call = {
+        let _entered = here.enter();
+        context.scope(|| run_in_background(call))
+    };
+    let begun = async {
+        while gate.waiting() == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    here.block_on(begun);
     drop(gone);
     let answer = here.block_on(call).unwrap();
     assert!(matches!(answer, Err(CallError::Closed | CallError::Abandoned)), "{answer:?}");

@@ -232,7 +232,7 @@ fn sync_code_fires_and_so_does_any_other_runtime() {
             let _ = tell.send(event.n);
             async {}
         };
-        bus.listen::<Changed>("sender", handler).start().await.unwrap();
+        bus.listen::<Changed>("sender", handler).in_order().start().await.unwrap();
         let from_sync = bus.clone();
         let thread = logcontext::spawn_blocking(move || {
             from_sync.fire(&changed("alice", 1)).blocking().unwrap();

@@ -50,6 +50,7 @@ async fn on_threads(count: u32, f: impl Fn(u32) + Send + Sync + 'static) {
     let threads: Vec<_> = (0..count)
         .map(|n| {
             let f = f.clone();
+            #[expect(clippy::disallowed_methods, reason = "the context goes along")]
             std::thread::spawn(preserve_fn(move || f(n)))
         })
         .collect();

@@ -5,17 +5,19 @@ mod known;
 
 use std::fmt;
 use std::future::{Future, IntoFuture};
+use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use logcontext::current_context;
+use logcontext::LogContext;
 
 use crate::bus::{Bus, Inner};
 use crate::error::{FireError, Waiting};
 use crate::event::{Event, partition};
 use crate::message::{EventHead, Message, Origin, WIRE, encode};
+use crate::sender::sender;
 use crate::transport::{EventId, Publish, TransportError};
 use crate::within::{pause, waiting, within};
 
@@ -24,7 +26,7 @@ pub(crate) use known::{KnownEvents, MAX_PARTITIONS};
 
 impl Bus {
     /// Fires an event: every group that listens to it gets it, at least once. The event is read and checked now; it is
-    /// sent when this is awaited, from the current context, by whose request its handlers are found. It completes once
+    /// sent when this is awaited. It is the current context's, by whose request its handlers are found. It completes once
     /// the broker has the event, and answers where.
     ///
     /// ```
@@ -53,10 +55,14 @@ impl Bus {
     /// # Errors
     /// Those of [`FireError`]. After [`Waiting::Broker`] the event may have been stored; after any other it was not.
     /// Dropping the future half-way leaves that open as well.
+    ///
+    /// In the sentinel it raises a diagnostic, [`CommandFromSentinel`](logcontext::diagnostics::DiagnosticKind), and the
+    /// event is fired all the same.
+    #[track_caller]
     #[doc(alias = "publish")]
     pub fn fire<E: Event>(&self, event: &E) -> Fire {
         let inner = Arc::clone(self.inner());
-        let what = prepare(&inner, event);
+        let what = prepare(&inner, event, &sender(E::NAME, Location::caller()));
         let time = inner.config.fire_timeout;
         Fire { inner, what, time }
     }
@@ -116,18 +122,27 @@ impl fmt::Debug for Fire {
     }
 }
 
-fn prepare<E: Event>(inner: &Arc<Inner>, event: &E) -> Result<(Arc<KnownEvent>, Publish), FireError> {
+fn prepare<E: Event>(
+    inner: &Arc<Inner>,
+    event: &E,
+    sender: &LogContext,
+) -> Result<(Arc<KnownEvent>, Publish), FireError> {
     let known = inner.events.of::<E>(inner)?;
     let refused = |error| {
         known.failed.fetch_add(1, Relaxed);
         error
     };
-    let message = message(inner, event, &known).map_err(refused)?;
+    let message = message(inner, event, &known, sender).map_err(refused)?;
     let partition = partition(event.key().as_deref(), E::PARTITIONS);
     Ok((known, Publish { event: E::NAME, partition, message }))
 }
 
-fn message<E: Event>(inner: &Inner, event: &E, known: &KnownEvent) -> Result<Message, FireError> {
+fn message<E: Event>(
+    inner: &Inner,
+    event: &E,
+    known: &KnownEvent,
+    sender: &LogContext,
+) -> Result<Message, FireError> {
     let body = encode(event).map_err(FireError::Encode)?;
     known.check.check(&body).map_err(FireError::Invalid)?;
     let head = EventHead {
@@ -136,7 +151,7 @@ fn message<E: Event>(inner: &Inner, event: &E, known: &KnownEvent) -> Result<Mes
         version: E::VERSION,
         id: format!("{:032x}", fastrand::u128(..)).into(),
         key: event.key().map(|key| key.into_owned().into()),
-        origin: Origin::of(&current_context(), &inner.identity),
+        origin: Origin::of(sender, &inner.identity),
     };
     let head = encode(&head).map_err(FireError::Encode)?;
     let message = Message { head, body };

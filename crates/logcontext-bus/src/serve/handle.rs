@@ -19,6 +19,7 @@ use crate::message::Verdict;
 /// Handles it, in its context, and answers. Its failure is logged by whoever runs this.
 ///
 /// This is what a call takes up while it is handled: what is seldom needed is elsewhere.
+#[expect(clippy::manual_async_fn, reason = "the arguments of an async fn take up their room twice")]
 pub(super) fn handle<A: Answerer>(
     answerer: Arc<A>,
     mut call: Taken,

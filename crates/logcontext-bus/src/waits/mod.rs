@@ -127,3 +127,6 @@ impl fmt::Debug for Waits {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests;

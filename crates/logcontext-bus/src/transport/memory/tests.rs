@@ -173,6 +173,20 @@ fn calls_of_a_server_that_takes_none_go_to_another() {
 }
 
 #[test]
+fn who_is_closed_serves_nothing_more() {
+    on_a_stopped_clock(|case| async move {
+        let (caller, service) = (case.connect(), case.connect());
+        let _server = service.serve(0).await;
+        let waits = caller.call("0").await;
+        service.transport.close(Duration::ZERO).await;
+        assert!(waits.was_unserved().await);
+        for lane in [Lane::First, Lane::Nested] {
+            assert!(caller.call_by(lane, "1").await.was_unserved().await);
+        }
+    });
+}
+
+#[test]
 fn events_of_a_consumer_that_takes_none_go_to_another() {
     on_a_stopped_clock(|case| async move {
         let (a, b) = (case.connect(), case.connect());
@@ -397,6 +411,26 @@ fn history_of_several_partitions_is_one() {
         let newest = peer.newest(5).await;
         assert!(newest.iter().map(|stored| number(&stored.message)).eq((7..12).rev()));
         assert!(newest.iter().all(|stored| u64::from(stored.partition) == number(&stored.message) % 3));
+    });
+}
+
+#[test]
+fn what_came_back_and_was_cut_is_pending_no_more() {
+    on_a_stopped_clock(|case| async move {
+        let peer = case.connect();
+        let mut listener = peer.wish("group").slots(2).listen().await;
+        peer.fire_all(0..10).await;
+        let taken = listener.take(2).await;
+        listener.stop().await;
+        listener.release([taken[0].id]).await;
+        let trimmed = peer.transport.log().trim(EVENT, crate::Retention::default().history(0).cap(4)).await;
+        assert_eq!(trimmed.unwrap().lost, 6);
+        // What is in hand is still pending.
+        assert_eq!(peer.lag("group").await, crate::transport::Lag::new(4, 1));
+        listener.release([taken[1].id]).await;
+        let mut other = peer.wish("group").listen().await;
+        assert_eq!(other.handle_all(4).await, [6, 7, 8, 9]);
+        assert_eq!(peer.lag("group").await, Default::default());
     });
 }
 
