@@ -12,7 +12,7 @@ use logcontext_bus::transport::DeliveryId;
 use logcontext_bus::{OnError, Retry, StopReason};
 use proptest::prelude::*;
 use support::script::{Asked, Script, at};
-use support::{Changed, changed, complaints, settle, short_panics};
+use support::{Changed, changed, complaints, patient, settle, short_panics};
 use tokio::sync::{Semaphore, oneshot};
 
 const SLOTS: usize = 3;
@@ -198,10 +198,8 @@ async fn play(setting: Setting, ops: Vec<Op>) -> (Vec<Asked>, Arc<Semaphore>, BT
         script.answers.send_replace(true);
         listener.stop();
         settle().await;
-        while let Some(n) = {
-            let first = running.lock().unwrap().keys().next().copied();
-            first
-        } {
+        let first = || running.lock().unwrap().keys().next().copied();
+        while let Some(n) = first() {
             end(n, How::Ok);
             settle().await;
         }
@@ -361,6 +359,7 @@ fn shorten(trace: &[Asked]) -> Vec<String> {
 fn case(setting: Setting, ops: Vec<Op>) {
     short_panics();
     let test = testing::start();
+    patient(test.supervisor());
     let runtime = test.current_thread();
     let (trace, slots, keys) = runtime.block_on(async {
         tokio::time::pause();
