@@ -61,14 +61,12 @@ fn runtime(guard: &Test) -> Runtime {
 }
 
 /// Runs it in a context, and sees that nothing is left running, and that the books are in order.
-fn run<F: Future<Output = ()> + Send + 'static>(test: F) {
+fn run(test: impl Future<Output = ()>) {
     let guard = testing::start();
     let runtime = runtime(&guard);
     let context = guard.supervisor().context("test").start();
-    let test = timeout(3 * PATIENCE, test).in_context(context.clone());
-    #[expect(clippy::disallowed_methods, reason = "it brings its context")]
-    let task = runtime.spawn(test);
-    runtime.block_on(task).expect("the test").expect("in time");
+    let test = async { timeout(3 * PATIENCE, test).await.expect("in time") };
+    runtime.block_on(test.in_context(context.clone()));
     context.finish();
     let shutdown = guard.supervisor().shutdown(PATIENCE);
     assert!(runtime.block_on(shutdown).aborted.is_empty());
