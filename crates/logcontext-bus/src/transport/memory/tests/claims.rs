@@ -85,3 +85,19 @@ fn a_leased_partition_is_read_by_its_holder_alone_until_that_is_gone() {
         assert_eq!(before.handle().await, 4);
     });
 }
+
+#[test]
+fn who_was_alone_claims_from_who_came_later() {
+    on_a_stopped_clock(|case| async move {
+        let claim_after = Duration::from_secs(40);
+        let (a, b) = (case.connect(), case.connect());
+        let mut first = a.wish("group").slots(0).claim_after(claim_after).listen().await;
+        // Its sweep has nobody to take from, and waits for somebody.
+        tokio::task::yield_now().await;
+        let mut later = b.wish("group").slots(1).claim_after(claim_after).listen().await;
+        a.fire("0").await;
+        let taken = later.next().await;
+        first.slots.add_permits(1);
+        assert_eq!((first.next().await.id, later.renew([taken.id]).await), (taken.id, vec![taken.id]));
+    });
+}

@@ -7,6 +7,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use super::{queued, wish};
 use crate::conformance::Case;
+use crate::conformance::listener::ids;
 use crate::conformance::peer::{RPC, number};
 use crate::transport::Serve;
 use crate::transport::memory::Memory;
@@ -50,6 +51,33 @@ fn pumps_miss_nothing_whatever_thread_kicks_them() {
         publish.await.unwrap();
         call.await.unwrap();
         assert_eq!(queued(&b), (0, false));
+    };
+    runtime.block_on(done.in_context(LogContext::new("TEST-1")));
+    drop((runtime, test));
+}
+
+/// While another thread hands over what it has taken, a stop waits for it.
+#[test]
+fn what_was_brought_is_in_the_channel_once_a_consumer_has_stopped() {
+    let test = testing::start();
+    let runtime = test.multi_thread(2);
+    let done = async {
+        let case = Case::new(Arc::new(Memory::new()));
+        let (peer, publisher) = (case.connect(), case.connect());
+        let fire = logcontext::run_in_background(async move { publisher.fire_all(0..5_000).await });
+        let mut handled = 0;
+        while handled < 5_000 {
+            let mut listener = peer.wish("group").since_start().slots(50).listen().await;
+            let mut had = listener.take(1).await;
+            listener.stop().await;
+            while let Ok(delivery) = listener.deliveries.try_recv() {
+                had.push(delivery);
+            }
+            assert_eq!(peer.lag("group").await.pending, had.len() as u64);
+            listener.acknowledge(ids(&had)).await;
+            handled += had.len();
+        }
+        fire.await.unwrap();
     };
     runtime.block_on(done.in_context(LogContext::new("TEST-1")));
     drop((runtime, test));
