@@ -3,10 +3,12 @@
 use logcontext::Supervisor;
 use logcontext::source::{Buckets, Collector};
 
+type Labels = Vec<(String, String)>;
+
 #[derive(Default)]
 pub struct Figures {
-    pub values: Vec<(&'static str, Vec<(String, String)>, f64)>,
-    pub histograms: Vec<(&'static str, Vec<(String, String)>, Buckets)>,
+    pub values: Vec<(&'static str, Labels, f64)>,
+    pub histograms: Vec<(&'static str, Labels, Buckets)>,
 }
 
 impl Figures {
@@ -41,7 +43,7 @@ fn has(labels: &[(String, String)], with: &[(&str, &str)]) -> bool {
     with.iter().all(|(key, value)| labels.iter().any(|(k, v)| k == key && v == value))
 }
 
-fn owned(labels: &[(&'static str, &str)]) -> Vec<(String, String)> {
+fn owned(labels: &[(&'static str, &str)]) -> Labels {
     labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }
 
