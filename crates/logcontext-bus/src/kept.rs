@@ -138,6 +138,34 @@ impl Bus {
 
     /// The dead letters of an event, the oldest first: see [`OnError::DeadLetter`](crate::OnError::DeadLetter).
     ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use logcontext_bus::transport::Memory;
+    /// use logcontext_bus::{Bus, BusConfig, Event};
+    /// use schemars::JsonSchema;
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// #[derive(Serialize, Deserialize, JsonSchema)]
+    /// struct Stored {
+    ///     file: String,
+    /// }
+    ///
+    /// impl Event for Stored {
+    ///     const NAME: &str = "file.stored";
+    /// }
+    ///
+    /// let bus = Bus::over(&BusConfig::new("files", "memory:"), &Memory::new())?;
+    /// let listener = bus.listen("indexer", |_: Stored| async { Err::<(), _>("no index") }).start().await?;
+    /// bus.fire(&Stored { file: "a.txt".to_owned() }).await?;
+    /// while bus.dead_letter_count("file.stored").await? == 0 {
+    ///     tokio::task::yield_now().await;
+    /// }
+    /// let letters = bus.dead_letters("file.stored", 10).await?;
+    /// assert_eq!((&*letters[0].group, &*letters[0].reason), ("files:indexer", "no index"));
+    /// assert!(bus.drop_dead_letter("file.stored", letters[0].id).await?);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// Those of [`BrokerError`].
     pub async fn dead_letters(&self, event: &str, limit: usize) -> Result<Vec<BuriedEvent>, BrokerError> {

@@ -25,6 +25,7 @@ mod message;
 mod name;
 mod rpc;
 mod schema;
+mod sender;
 mod serve;
 pub mod transport;
 mod upkeep;

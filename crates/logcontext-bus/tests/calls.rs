@@ -3,6 +3,7 @@
 mod calling;
 
 use calling::{Change, Echo, Gate, Other, echo, echoed, figure, on_both_runtimes};
+use logcontext::diagnostics::DiagnosticKind;
 use logcontext::{ContextKind, Ending, FutureExt, LogContext, Request, TraceContext, current_context};
 use logcontext_bus::{CallError, Rpc, ServeError};
 use schemars::JsonSchema;
@@ -160,6 +161,7 @@ fn a_handler_runs_in_a_context_of_its_own_that_says_whose_call_it_is() {
         assert_ne!(request.span().unwrap().span_id(), trace.span_id());
         // From nowhere.
         assert!(other.call(echo("")).into_future().in_context(LogContext::sentinel()).await.is_ok());
+        assert_eq!(rig.kit.take(DiagnosticKind::CommandFromSentinel).len(), 1);
         let handled = told.recv().await.unwrap();
         assert_eq!((handled.name(), handled.started_by()), ("test.echo-1", Some(other.identity())));
         assert_eq!(handled.call_depth(), 1);

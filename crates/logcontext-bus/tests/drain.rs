@@ -218,3 +218,42 @@ fn a_bus_that_is_closed_lets_its_listeners_come_to_their_end() {
         assert_eq!((lag.unread, lag.pending), (0, 0), "it was acknowledged");
     });
 }
+
+#[derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+struct Half(u64);
+
+impl logcontext_bus::Rpc for Half {
+    const NAME: &str = "half";
+    type Response = u64;
+    type Error = String;
+}
+
+#[test]
+fn a_handler_that_drains_can_still_call_its_own_service() {
+    on_both(|world| async move {
+        let (supervisor, bus) = world.service(|config| config);
+        bus.serve::<Half>(async |Half(n)| Ok(n / 2)).start().await.unwrap();
+        let (tell, mut told) = tell();
+        let (down, calls) = (supervisor.clone(), bus.clone());
+        let handler = move |event: Changed| {
+            let (tell, down, calls) = (tell.clone(), down.clone(), calls.clone());
+            async move {
+                let _ = tell.send(0);
+                down.shutting_down().await;
+                for _ in 0..20 {
+                    tokio::task::yield_now().await;
+                }
+                let half = calls.call(Half(event.n)).await.map_err(|error| error.to_string())?;
+                let _ = tell.send(half);
+                Ok::<_, String>(())
+            }
+        };
+        bus.listen::<Changed>("sender", handler).start().await.unwrap();
+        let other = world.bus();
+        other.fire(&changed("alice", 34)).await.unwrap();
+        assert_eq!(told.recv().await, Some(0));
+        assert!(supervisor.shutdown(Duration::from_secs(30)).await.aborted.is_empty());
+        assert_eq!(told.recv().await, Some(17));
+        done(&other, NAME, GROUP).await;
+    });
+}

@@ -28,7 +28,7 @@ fn a_hundred_thousand_events_each_once_to_each_group_and_in_order_of_their_key()
                 let (tell, seen, last) = (tell.clone(), Arc::clone(&seen), Arc::clone(&last));
                 async move {
                     // Others run in between, in whatever order they can.
-                    if event.n % 7 == 0 {
+                    if event.n.is_multiple_of(7) {
                         tokio::task::yield_now().await;
                     }
                     let next = {

@@ -264,7 +264,7 @@ fn a_lease_that_is_lost_aborts_its_handlers_and_leaves_everything_to_whoever_has
             assert_eq!(
                 complaints(test)[0].message,
                 "the lease of a partition was lost: its handlers are aborted"
-            )
+            );
         },
     );
 }

@@ -1,16 +1,17 @@
 //! A call on its way: what is the same for all of them.
 
+use std::panic::Location;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use logcontext::current_context;
 use tokio::time::Instant;
 
 use super::Callee;
 use crate::bus::Inner;
 use crate::error::{CallError, Waiting};
+use crate::sender::sender;
 use crate::transport::{Doing, Lane, Message, Outgoing, TransportError};
 use crate::waits::{Kind, Told};
 use crate::within::waiting;
@@ -23,6 +24,7 @@ pub(super) struct Asking {
     pub(super) inner: Arc<Inner>,
     pub(super) callee: Arc<Callee>,
     pub(super) timeout: Duration,
+    origin: &'static Location<'static>,
     stage: Stage,
     began: Option<Instant>,
     lane: Lane,
@@ -53,10 +55,16 @@ pub(super) enum Outcome {
 }
 
 impl Asking {
-    pub(super) fn new(inner: Arc<Inner>, callee: Arc<Callee>, body: Vec<u8>, timeout: Duration) -> Self {
+    pub(super) fn new(
+        inner: Arc<Inner>,
+        callee: Arc<Callee>,
+        body: Vec<u8>,
+        timeout: Duration,
+        origin: &'static Location<'static>,
+    ) -> Self {
         let stage = Stage::New(body);
         let timeout = timeout.min(LONGEST);
-        Self { inner, callee, timeout, stage, began: None, lane: Lane::First, depth: 0, call: 0 }
+        Self { inner, callee, timeout, origin, stage, began: None, lane: Lane::First, depth: 0, call: 0 }
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
@@ -97,7 +105,7 @@ impl Asking {
     /// Sends it, from the current context.
     fn begin(&mut self, body: Vec<u8>, cx: &mut Context<'_>) -> Result<(), Outcome> {
         let inner = &self.inner;
-        let context = current_context();
+        let context = sender(self.callee.name, self.origin);
         let depth = context.call_depth();
         self.depth = depth;
         if depth > inner.max_depth() {

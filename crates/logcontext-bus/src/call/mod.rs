@@ -31,6 +31,7 @@ mod callees;
 use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::marker::PhantomData;
+use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -79,11 +80,15 @@ impl Bus {
     ///
     /// # Errors
     /// Those of [`CallError`], each by its kind.
+    ///
+    /// In the sentinel it raises a diagnostic, [`CommandFromSentinel`](logcontext::diagnostics::DiagnosticKind), and the
+    /// call is made all the same.
+    #[track_caller]
     #[expect(clippy::needless_pass_by_value, reason = "a request is for one call")]
     pub fn call<R: Rpc>(&self, request: R) -> Call<R> {
         let inner = Arc::clone(self.inner());
         let prepared = prepare(&inner, &request);
-        Call { timeout: inner.config.call_timeout, inner, prepared }
+        Call { timeout: inner.config.call_timeout, inner, prepared, origin: Location::caller() }
     }
 }
 
@@ -93,6 +98,7 @@ pub struct Call<R: Rpc> {
     inner: Arc<Inner>,
     prepared: Prepared<R>,
     timeout: Duration,
+    origin: &'static Location<'static>,
 }
 
 /// Who is called with what; or why it cannot be sent.
@@ -127,8 +133,9 @@ impl<R: Rpc> IntoFuture for Call<R> {
     type IntoFuture = Calling<R>;
 
     fn into_future(self) -> Calling<R> {
-        let Self { inner, prepared, timeout } = self;
-        let asking = prepared.map(|(callee, body)| Asking::new(inner, callee, body, timeout)).map_err(Some);
+        let Self { inner, prepared, timeout, origin } = self;
+        let asking = prepared.map(|(callee, body)| Asking::new(inner, callee, body, timeout, origin));
+        let asking = asking.map_err(Some);
         Calling { asking, is_over: false, rpc: PhantomData }
     }
 }

@@ -13,6 +13,7 @@ use crate::{Bus, CallError, Caller, Waiting};
 
 type Answer = Result<u64, No>;
 
+#[expect(clippy::needless_pass_by_value, reason = "as `map_err` has it")]
 fn no(because: impl ToString) -> No {
     No { because: because.to_string() }
 }

@@ -5,17 +5,19 @@ mod known;
 
 use std::fmt;
 use std::future::{Future, IntoFuture};
+use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use logcontext::current_context;
+use logcontext::LogContext;
 
 use crate::bus::{Bus, Inner};
 use crate::error::{FireError, Waiting};
 use crate::event::{Event, partition};
 use crate::message::{EventHead, Message, Origin, WIRE, encode};
+use crate::sender::sender;
 use crate::transport::{EventId, Publish, TransportError};
 use crate::within::{pause, waiting, within};
 
@@ -24,15 +26,43 @@ pub(crate) use known::{KnownEvents, MAX_PARTITIONS};
 
 impl Bus {
     /// Fires an event: every group that listens to it gets it, at least once. The event is read and checked now; it is
-    /// sent when this is awaited, from the current context, by whose request its handlers are found. It completes once
+    /// sent when this is awaited. It is the current context's, by whose request its handlers are found. It completes once
     /// the broker has the event, and answers where.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use logcontext_bus::transport::{Memory, Page};
+    /// use logcontext_bus::{Bus, BusConfig, Event};
+    /// use schemars::JsonSchema;
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// #[derive(Serialize, Deserialize, JsonSchema)]
+    /// struct Stored {
+    ///     file: String,
+    /// }
+    ///
+    /// impl Event for Stored {
+    ///     const NAME: &str = "file.stored";
+    /// }
+    ///
+    /// let bus = Bus::over(&BusConfig::new("files", "memory:"), &Memory::new())?;
+    /// let id = bus.fire(&Stored { file: "a.txt".to_owned() }).await?;
+    /// let kept = bus.history("file.stored", Page { before: None, limit: 10 }).await?;
+    /// assert_eq!((kept[0].id, &*kept[0].body), (id, r#"{"file":"a.txt"}"#));
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// Those of [`FireError`]. After [`Waiting::Broker`] the event may have been stored; after any other it was not.
     /// Dropping the future half-way leaves that open as well.
+    ///
+    /// In the sentinel it raises a diagnostic, [`CommandFromSentinel`](logcontext::diagnostics::DiagnosticKind), and the
+    /// event is fired all the same.
+    #[track_caller]
+    #[doc(alias = "publish")]
     pub fn fire<E: Event>(&self, event: &E) -> Fire {
         let inner = Arc::clone(self.inner());
-        let what = prepare(&inner, event);
+        let what = prepare(&inner, event, &sender(E::NAME, Location::caller()));
         let time = inner.config.fire_timeout;
         Fire { inner, what, time }
     }
@@ -92,18 +122,27 @@ impl fmt::Debug for Fire {
     }
 }
 
-fn prepare<E: Event>(inner: &Arc<Inner>, event: &E) -> Result<(Arc<KnownEvent>, Publish), FireError> {
+fn prepare<E: Event>(
+    inner: &Arc<Inner>,
+    event: &E,
+    sender: &LogContext,
+) -> Result<(Arc<KnownEvent>, Publish), FireError> {
     let known = inner.events.of::<E>(inner)?;
     let refused = |error| {
         known.failed.fetch_add(1, Relaxed);
         error
     };
-    let message = message(inner, event, &known).map_err(refused)?;
+    let message = message(inner, event, &known, sender).map_err(refused)?;
     let partition = partition(event.key().as_deref(), E::PARTITIONS);
     Ok((known, Publish { event: E::NAME, partition, message }))
 }
 
-fn message<E: Event>(inner: &Inner, event: &E, known: &KnownEvent) -> Result<Message, FireError> {
+fn message<E: Event>(
+    inner: &Inner,
+    event: &E,
+    known: &KnownEvent,
+    sender: &LogContext,
+) -> Result<Message, FireError> {
     let body = encode(event).map_err(FireError::Encode)?;
     known.check.check(&body).map_err(FireError::Invalid)?;
     let head = EventHead {
@@ -112,7 +151,7 @@ fn message<E: Event>(inner: &Inner, event: &E, known: &KnownEvent) -> Result<Mes
         version: E::VERSION,
         id: format!("{:032x}", fastrand::u128(..)).into(),
         key: event.key().map(|key| key.into_owned().into()),
-        origin: Origin::of(&current_context(), &inner.identity),
+        origin: Origin::of(sender, &inner.identity),
     };
     let head = encode(&head).map_err(FireError::Encode)?;
     let message = Message { head, body };

@@ -176,32 +176,32 @@ impl Attempt {
             Err(panic) => Failure::Panicked(panic),
         };
         let ending = if matches!(failure, Failure::Panicked(_)) { Ending::Panicked } else { Ending::Failed };
-        self.tell.verdict = self.judge(failure);
+        self.tell.verdict = self.judge(&failure);
         // That it has failed has been logged: the process itself ends well.
         context.finish_as(ending);
     }
 
     /// What is to become of an event that was not handled. Logs that, once.
-    fn judge(&self, failure: Failure) -> Verdict {
+    fn judge(&self, failure: &Failure) -> Verdict {
         let (Shared { figures, rules, .. }, text) = (&*self.shared, failure.text());
         if let Failure::Unreadable(_) = failure {
             count(&figures.bad);
-            self.log(&failure, &text, "cannot be read: it is a dead letter now");
+            self.log(failure, &text, "cannot be read: it is a dead letter now");
             return Verdict::Bury(text);
         }
         if self.shared.inner.supervisor.is_shutting_down() {
             count(&figures.left);
-            self.log_warning(&failure, &text, "handler failed during the shutdown: left for others");
+            self.log_warning(failure, &text, "handler failed during the shutdown: left for others");
             return Verdict::Leave;
         }
         if let Some(pause) = rules.retry.after(self.number) {
             if self.shared.control.stop.is_cancelled() {
                 count(&figures.left);
-                self.log_warning(&failure, &text, "handler failed, its listener stops: left for others");
+                self.log_warning(failure, &text, "handler failed, its listener stops: left for others");
                 return Verdict::Leave;
             }
             count(&figures.retries);
-            self.log_info(&failure, &text, "handler failed: it will be tried again");
+            self.log_info(&text, "handler failed: it will be tried again");
             return Verdict::Again(pause);
         }
         let stop = |and_service| Verdict::Stop { why: text.clone(), and_service };
@@ -212,22 +212,22 @@ impl Attempt {
             }
             OnError::AcknowledgeAndLog => {
                 count(&figures.logged);
-                self.log(&failure, &text, "handler failed: acknowledged all the same");
+                self.log(failure, &text, "handler failed: acknowledged all the same");
                 Verdict::Done
             }
             OnError::DeadLetter => {
                 count(&figures.dead);
-                self.log(&failure, &text, "handler failed: the event is a dead letter now");
+                self.log(failure, &text, "handler failed: the event is a dead letter now");
                 Verdict::Bury(text)
             }
             OnError::StopListener => {
                 count(&figures.left);
-                self.log(&failure, &text, "handler failed: its listener stops");
+                self.log(failure, &text, "handler failed: its listener stops");
                 stop(false)
             }
             OnError::Shutdown => {
                 count(&figures.left);
-                self.log(&failure, &text, "handler failed: the service is asked to shut down");
+                self.log(failure, &text, "handler failed: the service is asked to shut down");
                 stop(true)
             }
         }
@@ -236,19 +236,19 @@ impl Attempt {
     fn log(&self, failure: &Failure, error: &str, what: &str) {
         match failure {
             // It is in the log.
-            Failure::Panicked(_) => self.log_info(failure, error, what),
+            Failure::Panicked(_) => self.log_info(error, what),
             _ => log_at!(error, self, error, what),
         }
     }
 
     fn log_warning(&self, failure: &Failure, error: &str, what: &str) {
         match failure {
-            Failure::Panicked(_) => self.log_info(failure, error, what),
+            Failure::Panicked(_) => self.log_info(error, what),
             _ => log_at!(warn, self, error, what),
         }
     }
 
-    fn log_info(&self, _: &Failure, error: &str, what: &str) {
+    fn log_info(&self, error: &str, what: &str) {
         log_at!(info, self, error, what);
     }
 }

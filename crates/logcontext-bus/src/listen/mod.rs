@@ -43,6 +43,38 @@ impl Bus {
     /// fired for. It may do anything, also fire what it listens to.
     ///
     /// Nothing is listened to before [`start`](Listen::start).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use logcontext_bus::transport::Memory;
+    /// use logcontext_bus::{Bus, BusConfig, Delivered, Event, StopReason};
+    /// use schemars::JsonSchema;
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// #[derive(Serialize, Deserialize, JsonSchema)]
+    /// struct Stored {
+    ///     file: String,
+    /// }
+    ///
+    /// impl Event for Stored {
+    ///     const NAME: &str = "file.stored";
+    /// }
+    ///
+    /// let bus = Bus::over(&BusConfig::new("files", "memory:"), &Memory::new())?;
+    /// let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    /// let handler = move |stored: Stored, about: Delivered| {
+    ///     let tell = tell.clone();
+    ///     async move { tell.send((stored.file, about.deliveries())) }
+    /// };
+    /// let listener = bus.listen("indexer", handler).start().await?;
+    /// bus.fire(&Stored { file: "a.txt".to_owned() }).await?;
+    /// assert_eq!(told.recv().await, Some(("a.txt".to_owned(), 1)));
+    /// assert_eq!(listener.group(), "files:indexer");
+    ///
+    /// listener.stop();
+    /// assert_eq!(listener.stopped().await, StopReason::Asked);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn listen<A: 'static>(&self, name: &str, handler: impl EventHandler<A>) -> Listen {
         self.listener(name, |inner| of_event(inner, Async(Arc::new(handler), PhantomData)))
@@ -50,6 +82,39 @@ impl Bus {
 
     /// The same with a function that blocks: it runs on a thread that is there for it, may wait for anything, and may
     /// start a runtime of its own. It cannot be aborted: where that is said, it goes on, and its end counts for nothing.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use logcontext_bus::transport::Memory;
+    /// use logcontext_bus::{Bus, BusConfig, Event};
+    /// use schemars::JsonSchema;
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// #[derive(Serialize, Deserialize, JsonSchema)]
+    /// struct Stored {
+    ///     file: String,
+    /// }
+    ///
+    /// impl Event for Stored {
+    ///     const NAME: &str = "file.stored";
+    /// }
+    ///
+    /// let bus = Bus::over(&BusConfig::new("files", "memory:"), &Memory::new())?;
+    /// let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    /// let fires = bus.clone();
+    /// let handler = move |stored: Stored| {
+    ///     if stored.file == "a.txt" {
+    ///         fires.fire(&Stored { file: "b.txt".to_owned() }).blocking()?;
+    ///     }
+    ///     let _ = tell.send(stored.file);
+    ///     Ok::<(), logcontext_bus::FireError>(())
+    /// };
+    /// bus.listen_blocking::<Stored>("copier", handler).slots(1).start().await?;
+    /// bus.fire(&Stored { file: "a.txt".to_owned() }).await?;
+    /// assert_eq!(told.recv().await.as_deref(), Some("a.txt"));
+    /// assert_eq!(told.recv().await.as_deref(), Some("b.txt"));
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn listen_blocking<A: 'static>(&self, name: &str, handler: impl BlockingEventHandler<A>) -> Listen {
         self.listener(name, |inner| of_blocking(inner, Blocking(Arc::new(handler), PhantomData)))

@@ -6,13 +6,16 @@ use rustc_hash::FxHashSet;
 
 /// The listeners that a bus has: each name once for each event.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct ListenerNames(Arc<Mutex<FxHashSet<(&'static str, Arc<str>)>>>);
+pub(crate) struct ListenerNames(Arc<Mutex<FxHashSet<Name>>>);
+
+/// The event, and the listener.
+type Name = (&'static str, Arc<str>);
 
 /// A listener's name, taken until this is dropped.
 #[derive(Debug)]
 pub(super) struct TakenName {
     names: ListenerNames,
-    name: (&'static str, Arc<str>),
+    name: Name,
 }
 
 impl ListenerNames {
@@ -23,7 +26,7 @@ impl ListenerNames {
         is_new.then(|| TakenName { names: self.clone(), name })
     }
 
-    fn lock(&self) -> MutexGuard<'_, FxHashSet<(&'static str, Arc<str>)>> {
+    fn lock(&self) -> MutexGuard<'_, FxHashSet<Name>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -6,6 +6,10 @@ use std::time::Duration;
 /// is always logged.
 ///
 /// The idea is Lightbus's (`on_error`), which knows two of them and hands it to some of its listeners only.
+///
+/// ```
+/// assert_eq!(logcontext_bus::OnError::default(), logcontext_bus::OnError::DeadLetter);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OnError {

@@ -46,10 +46,7 @@ impl Engine {
         part.held += 1;
         self.alarms.renew();
         let Delivery { message, deliveries, at, slot, .. } = delivery;
-        let (head, refused) = match self.head(&message, deliveries) {
-            Ok(head) => (head, None),
-            Err((head, refused)) => (head, Some(refused)),
-        };
+        let (head, refused) = self.head(&message, deliveries);
         let key = head.key.as_deref().filter(|_| self.shared.rules.is_ordered && refused.is_none());
         let lane = key.map(|key| self.lanes.of(key));
         let received = Arc::new(Received { id, head, message, deliveries, at });
@@ -61,7 +58,6 @@ impl Engine {
                 state: State::Waiting,
                 lane,
                 attempts: 0,
-                aborted: 0,
                 is_lost: false,
                 handler: None,
             },
@@ -88,7 +84,7 @@ impl Engine {
             Turn::Later => return,
             Turn::Now => {}
             Turn::InsteadOf(later) => {
-                self.held.get_mut(&later).expect("it has its turn").state = State::Waiting
+                self.held.entry(later).and_modify(|held| held.state = State::Waiting);
             }
         }
         self.make_ready(id);
@@ -102,32 +98,40 @@ impl Engine {
         }
     }
 
-    /// The head, or why there is none that can be worked with.
-    fn head(&self, message: &Message, deliveries: u32) -> Result<EventHead, (EventHead, Refused)> {
-        let bad = |why: String| Err((whatever_head(&message.head), Refused::Bad(why)));
+    /// The head, and why the event is not handled, if it is not.
+    fn head(&self, message: &Message, deliveries: u32) -> (EventHead, Option<Refused>) {
         let limit = self.shared.inner.config.max_message;
         if message.len() > limit {
-            return bad(format!("is {} bytes long: expected at most {limit}", message.len()));
+            let why = format!("is {} bytes long: expected at most {limit}", message.len());
+            let head = if message.head.len() <= limit { &*message.head } else { &[] };
+            return (whatever_head(head), Some(Refused::Bad(why)));
         }
         let head: EventHead = match decode(&message.head) {
             Ok(head) => head,
-            Err(why) => return bad(format!("its head: {why}")),
+            Err(why) => {
+                let why = format!("its head: {why}");
+                return (whatever_head(&message.head), Some(Refused::Bad(why)));
+            }
         };
+        let refused = self.refused(&head, deliveries);
+        (head, refused)
+    }
+
+    fn refused(&self, head: &EventHead, deliveries: u32) -> Option<Refused> {
+        let (shared, most) = (&self.shared, self.shared.rules.max_deliveries);
         let why = if head.wire != WIRE {
             format!("its wire is of version {}: expected {WIRE}", head.wire)
-        } else if *head.event != *self.shared.event {
-            format!("is called {}: expected {}", head.event, self.shared.event)
-        } else if head.version != self.shared.version {
-            format!("is of version {}: expected {}", head.version, self.shared.version)
-        } else {
-            let most = self.shared.rules.max_deliveries;
-            if deliveries <= most {
-                return Ok(head);
-            }
+        } else if *head.event != *shared.event {
+            format!("is called {}: expected {}", head.event, shared.event)
+        } else if head.version != shared.version {
+            format!("is of version {}: expected {}", head.version, shared.version)
+        } else if deliveries > most {
             let why = format!("was delivered {deliveries} times and never done: expected at most {most}");
-            return Err((head, Refused::Poison(why)));
+            return Some(Refused::Poison(why));
+        } else {
+            return None;
         };
-        Err((head, Refused::Bad(why)))
+        Some(Refused::Bad(why))
     }
 
     fn refuse(&mut self, id: DeliveryId, refused: Refused) {

@@ -36,7 +36,6 @@ impl Engine {
                 }
                 self.stop(StopReason::Failed(why.into()));
             }
-            Verdict::Aborted if self.is_begun_again(id, is_stopping) => {}
             Verdict::Aborted => {
                 count(&self.shared.figures.aborted);
                 self.leave(id);
@@ -50,36 +49,6 @@ impl Engine {
             Verdict::Bury(reason) => self.bury(id, reason),
         }
         self.settle_part(part);
-    }
-
-    /// A handler was aborted though the listener goes on. Where the order is kept, its event cannot go round by the
-    /// broker: others of its key would come first. It is as if it had been delivered to us once more.
-    fn is_begun_again(&mut self, id: DeliveryId, is_stopping: bool) -> bool {
-        let is_shutting_down = is_stopping || self.shared.inner.supervisor.is_shutting_down();
-        let Some(held) = self.held.get_mut(&id) else { return false };
-        if held.lane.is_none() || held.is_lost || is_shutting_down {
-            return false;
-        }
-        held.aborted += 1;
-        count(&self.shared.figures.aborted);
-        let most = self.shared.rules.max_deliveries;
-        let times = held.received.deliveries.saturating_add(held.aborted);
-        if times <= most {
-            self.make_ready(id);
-        } else {
-            count(&self.shared.figures.poison);
-            let why = format!("was begun {times} times and never done: expected at most {most}");
-            tracing::error!(
-                target: "logcontext::bus",
-                event = self.shared.event,
-                listener = &*self.shared.listener,
-                id = %id.id,
-                error = why,
-                "its handler was aborted each time: it is a dead letter now",
-            );
-            self.bury(id, why);
-        }
-        true
     }
 
     /// It is to be acknowledged.

@@ -135,7 +135,7 @@ impl Engine {
 
     pub(super) fn did_with_lease(&mut self, did: Did) {
         match did {
-            Did::TakePart { answer } => self.share(answer),
+            Did::TakePart { answer } => self.share(&answer),
             Did::Acquire { part, begun, answer } => self.acquired(part, begun, answer),
             Did::Subscribe { part, answer } => {
                 self.arrived(part);
@@ -186,11 +186,11 @@ impl Engine {
         self.note_partitions();
     }
 
-    fn share(&mut self, answer: Result<usize, TransportError>) {
+    fn share(&mut self, answer: &Result<usize, TransportError>) {
         let Some(leasing) = &mut self.leasing else { return };
         leasing.is_asking = false;
         match answer {
-            Ok(count) => leasing.share = self.parts.len().div_ceil(count.max(1)),
+            Ok(count) => leasing.share = self.parts.len().div_ceil(*count.max(&1)),
             Err(TransportError::Closed) => return self.stop(StopReason::Closed),
             Err(_) => return,
         }
@@ -288,13 +288,8 @@ impl Engine {
         for id in &ids {
             let Some(held) = self.held.get_mut(id) else { continue };
             held.is_lost = true;
-            match held.state {
-                State::Running => {
-                    if let Some(handler) = &held.handler {
-                        handler.abort();
-                    }
-                }
-                _ => {}
+            if let Some(handler) = held.handler.as_ref().filter(|_| held.state == State::Running) {
+                handler.abort();
             }
         }
         self.leave_all_that_has_not_begun(Some(index));

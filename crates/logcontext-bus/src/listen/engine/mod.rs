@@ -22,8 +22,7 @@
 //! **Order.** Of a key, one event at a time has its turn, and keeps it through its retries and its burial; the next one's
 //! comes when that is done, or has become another's. An event that comes back (the claim had been lost, the broker was
 //! away) and is still here is the same event: it keeps its place, and is not run twice. One that comes back when others of
-//! its key wait goes before those that are younger. A handler that was aborted while the listener goes on is begun again
-//! here, before anything else of its key, as if it had been delivered once more.
+//! its key wait goes before those that are younger, unless one of those has begun.
 //!
 //! **The end.** Told to stop, the loop ends its subscriptions, leaves for others what has not begun, and goes on until
 //! handlers, acknowledgements and burials are through. The supervisor's deadline cuts that short: the loop and its handlers
@@ -122,8 +121,6 @@ struct Held {
     lane: Option<u64>,
     /// So many handlers were begun for it.
     attempts: u32,
-    /// So many of them were aborted.
-    aborted: u32,
     /// It has become another's.
     is_lost: bool,
     /// Its handler, where that may have to be aborted.

@@ -49,13 +49,15 @@ impl CallTransport for RedisTransport {
             shared.queues.ask(Kind::Upkeep, cmd("PING"), |asker| Then::Hear(cancelled, asker)).await?;
             let first = Taking::start(&shared, &rpc, Lane::First, Some(slots), calls.clone()).await?;
             let nested = Taking::start(&shared, &rpc, Lane::Nested, None, calls).await?;
-            Ok(Arc::new(Served { rpc, first, nested, shared }) as Arc<dyn Serving>)
+            let served = Arc::new(Served { rpc, first, nested, shared });
+            served.shared.remember(&served);
+            Ok(served as Arc<dyn Serving>)
         })
     }
 }
 
 /// What is being served.
-struct Served {
+pub(super) struct Served {
     rpc: Arc<str>,
     first: Taking,
     nested: Taking,
@@ -91,7 +93,7 @@ impl Taking {
         let keys = [shared.keys.calls(rpc, self.lane), shared.keys.servers(rpc, self.lane)];
         let mut unserve = scripts::call(&scripts::UNSERVE, &keys);
         unserve.arg(&*shared.identity).arg(shared.keys.replies());
-        shared.queues.settle(unserve).await.map(drop)
+        shared.queues.finish(unserve).await.map(drop)
     }
 }
 

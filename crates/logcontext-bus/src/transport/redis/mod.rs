@@ -37,19 +37,17 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    CallTransport, Connector, Doing, EventLog, EventTransport, Leases, Link, Schemas, Status, Transport,
-    TransportError,
+    CallTransport, Connector, Doing, EventLog, EventTransport, Leases, Link, Schemas, Serving as _, Status,
+    Transport, TransportError,
 };
 use crate::error::ConnectError;
-use keys::Keys;
 use session::Session;
 use shared::Shared;
 
-/// A broker that is Redis, of version 6.2 or later.
+/// A broker that is Redis, of version 6.2 or later. It needs a runtime with I/O and time enabled.
 ///
 /// ```no_run
 /// use logcontext_bus::{Bus, BusConfig};
@@ -84,22 +82,8 @@ impl fmt::Debug for Redis {
 
 impl Connector for Redis {
     fn connect(&self, link: Link) -> Result<Arc<dyn Transport>, ConnectError> {
-        let Link { config, identity, inbox, supervisor } = link;
-        let (queues, waiting) = queues::queues(config.queue);
-        let shared = Arc::new(Shared {
-            address: self.address.clone(),
-            identity,
-            inbox,
-            keys: Keys::new(&config.prefix),
-            queues,
-            connected: watch::Sender::new(Err("not connected yet".into())),
-            connections: Arc::default(),
-            reconnects: 0.into(),
-            end: CancellationToken::new(),
-            tasks: tokio_util::task::TaskTracker::new(),
-            runtime: Handle::current(),
-            supervisor,
-        });
+        let (queues, waiting) = queues::queues(link.config.queue);
+        let shared = Arc::new(Shared::new(self.address.clone(), link, queues, Handle::current()));
         let closing = CancellationToken::new();
         let session = Session::new(Arc::clone(&shared), waiting, closing.clone());
         let done = CancellationToken::new();
@@ -173,10 +157,18 @@ impl Transport for RedisTransport {
         let shared = &self.shared;
         if !shared.queues.is_closed() {
             shared.queues.close();
-            self.closing.cancel();
-            let (done, end) = (self.done.clone(), shared.end.clone());
+            let (closing, done) = (self.closing.clone(), self.done.clone());
+            let (served, end) = (shared.take_served(), shared.end.clone());
             shared.spawn("bus_redis_close", CancellationToken::new(), async move {
-                let _ = tokio::time::timeout(deadline, done.cancelled()).await;
+                let finish = async {
+                    for served in served {
+                        let _ = served.stop().await;
+                    }
+                    closing.cancel();
+                    done.cancelled().await;
+                };
+                let _ = tokio::time::timeout(deadline, finish).await;
+                closing.cancel();
                 end.cancel();
             });
             shared.tasks.close();

@@ -59,12 +59,29 @@ impl Queues {
         command: Cmd,
         then: impl FnOnce(Asker<T>) -> Then,
     ) -> Result<T, TransportError> {
+        if self.is_closed() {
+            return Err(TransportError::Closed);
+        }
+        self.ask_anyway(kind, command, then).await
+    }
+
+    async fn ask_anyway<T>(
+        &self,
+        kind: Kind,
+        command: Cmd,
+        then: impl FnOnce(Asker<T>) -> Then,
+    ) -> Result<T, TransportError> {
         let (asker, answer) = oneshot::channel();
         let command = Command { command, then: then(asker) };
-        if self.is_closed.load(SeqCst) || self.senders[kind as usize].send(command).await.is_err() {
+        if self.senders[kind as usize].send(command).await.is_err() {
             return Err(TransportError::Closed);
         }
         answer.await.unwrap_or(Err(TransportError::Closed))
+    }
+
+    /// What belongs to the end of something: also while the transport is closing.
+    pub(super) async fn finish(&self, command: Cmd) -> Result<Value, TransportError> {
+        self.ask_anyway(Kind::Upkeep, command, Then::Again).await
     }
 
     /// Asks until the broker has answered: twice is as good as once.

@@ -121,6 +121,7 @@ impl Session {
             if !self.next(&mut wire, &mut batch).await? {
                 return Ok(());
             }
+            self.gather(&mut batch).await;
             self.forget(&mut batch);
             if let Err(why) = self.hear(&mut wire, &mut batch.commands).await {
                 // These were not sent.
@@ -156,6 +157,16 @@ impl Session {
             why = wire.lost() => Err(why),
             () = closing.cancelled(), if !is_closing => Ok(true),
         }
+    }
+
+    /// Whoever is about to put something in comes first: one pipeline of many costs much less than many of one.
+    async fn gather(&mut self, batch: &mut Batch) {
+        tokio::task::yield_now().await;
+        poll_fn(|cx| {
+            let _ = self.waiting.poll_next(cx, batch);
+            Poll::Ready(())
+        })
+        .await;
     }
 
     /// Has the broker tell whoever handles what nobody waits for any more.

@@ -24,7 +24,7 @@ impl Stopping {
         self.asked.cancel();
         while !self.done.is_cancelled() {
             // It can come before the read has. Each try waits for the broker.
-            let unblocked = shared.queues.look(wire::unblock(self.wire.load(SeqCst)));
+            let unblocked = shared.queues.finish(wire::unblock(self.wire.load(SeqCst)));
             tokio::select! {
                 biased;
                 () = self.done.cancelled() => {}

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use super::*;
 
+type Script = dyn Fn(&Arc<Scripted>) -> Moved + Send + Sync;
+
 /// Does what the test says for each message that it is to move.
 struct Scripted {
     pump: Pump,
-    moves: Box<dyn Fn(&Arc<Scripted>) -> Moved + Send + Sync>,
+    moves: Box<Script>,
     this: Weak<Scripted>,
 }
 
