@@ -106,3 +106,24 @@ fn what_runs_and_what_is_held_is_shown() {
         support::until(|| shown() == (0.0, 0.0)).await;
     });
 }
+
+#[test]
+fn who_is_behind_is_shown_by_the_one_bus_that_looks_after_the_streams() {
+    paused(|world| async move {
+        let bus = world.bus();
+        let listener = bus.listen::<Changed>("sender", |_: Changed| async { Err::<(), _>("no") });
+        let listener = listener.on_error(OnError::DeadLetter).start().await.unwrap();
+        bus.fire(&changed("alice", 1)).await.unwrap();
+        done(&bus, NAME, GROUP).await;
+        listener.stop();
+        listener.stopped().await;
+        bus.fire(&changed("alice", 2)).await.unwrap();
+        bus.fire(&changed("alice", 3)).await.unwrap();
+        tokio::time::sleep(BusConfig::new("presence", "memory:").retention.every * 2).await;
+        let figures = Figures::of(&world.supervisor);
+        let labels = [("bus", "presence"), ("event", NAME), ("group", GROUP)];
+        assert_eq!(figures.value("bus_group_unread", &labels), 2.0);
+        assert_eq!(figures.value("bus_group_pending", &labels), 0.0);
+        assert_eq!(figures.value("bus_dead_letters", &labels[..2]), 1.0);
+    });
+}

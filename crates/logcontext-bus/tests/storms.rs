@@ -39,6 +39,8 @@ impl Event for Happened {
 #[derive(Debug, Deserialize, JsonSchema, Serialize)]
 struct Double(u64);
 
+type Answer = Result<u64, CallError<String>>;
+
 impl Rpc for Double {
     const NAME: &'static str = "test.double";
     type Response = u64;
@@ -91,7 +93,7 @@ struct Load {
     bus: Bus,
     handled: Arc<Mutex<HashMap<u64, u32>>>,
     stored: Arc<Mutex<Vec<u64>>>,
-    called: Arc<Mutex<Vec<Result<u64, CallError<String>>>>>,
+    called: Arc<Mutex<Vec<Answer>>>,
     late: Arc<AtomicU64>,
     is_over: Arc<AtomicBool>,
     loads: Vec<logcontext::Background<()>>,

@@ -96,7 +96,10 @@ pub(super) async fn serve(url: &str, prefix: &str) -> Result<()> {
     Ok(())
 }
 
-async fn answer(connection: &mut MultiplexedConnection, fields: &HashMap<String, redis::Value>) -> Result<()> {
+async fn answer(
+    connection: &mut MultiplexedConnection,
+    fields: &HashMap<String, redis::Value>,
+) -> Result<()> {
     let field = |name: &str| -> Result<Vec<u8>> {
         let value = fields.get(name).context("a request has all its fields")?;
         Ok(redis::from_redis_value(value.clone())?)

@@ -1,17 +1,21 @@
-//! A service that has all that there is to show: every kind of context, a database, caches, queues, a log.
+//! A service that has all that there is to show: every kind of context, a database, caches, queues, a bus, a log.
 
 use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
 
+use logcontext::source::{Buckets, Collector};
 use logcontext::testing::Test;
 use logcontext::{
-    ContextKind, Counter, Ending, FutureExt as _, LogContext, background, current_context, measure,
-    measure_sync,
+    ContextKind, Counter, Ending, FutureExt as _, LogContext, Supervisor, background, current_context,
+    measure, measure_sync,
 };
+use logcontext_bus::{Bus, BusConfig, Event, Retention, Rpc};
 use logcontext_cache::{CachedLookup, ExpiringCache, KeyedRwLock, Linearizer};
 use logcontext_db::{Database, Error};
 use logcontext_tracing::{LogGuard, LogTarget};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
 
 use super::begin;
@@ -26,6 +30,22 @@ fn costs(more: impl FnOnce(&LogContext)) {
     more(&context);
 }
 
+#[derive(Deserialize, JsonSchema, Serialize)]
+struct Changed {}
+
+impl Event for Changed {
+    const NAME: &'static str = "changed";
+}
+
+#[derive(Deserialize, JsonSchema, Serialize)]
+struct Get {}
+
+impl Rpc for Get {
+    const NAME: &'static str = "get";
+    type Response = ();
+    type Error = String;
+}
+
 /// What a service has besides its contexts. Holding it keeps its figures.
 pub struct Service {
     db: Database,
@@ -33,6 +53,7 @@ pub struct Service {
     cache: ExpiringCache<u64, String>,
     rooms: Linearizer<u64>,
     devices: KeyedRwLock<u64>,
+    bus: Bus,
     log: LogGuard,
 }
 
@@ -69,7 +90,24 @@ impl Service {
             .target(LogTarget::writer(std::io::sink()).named("sink"))
             .build()
             .expect("a sink can be written to");
+        let config = BusConfig {
+            retention: Retention::default().every(MILLISECOND),
+            ..BusConfig::new("test", "memory:")
+        };
+        let bus = Bus::connect(&config).await.expect("there is memory");
+        let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+        let handler = move |_: Changed| std::future::ready(tell.send(()).map_err(|_| "nobody hears of it"));
+        bus.listen::<Changed>("test", handler).start().await.expect("it listens");
+        bus.serve(async |_: Get| Ok::<_, String>(())).start().await.expect("it serves");
+        bus.fire(&Changed {}).await.expect("it is fired");
+        told.recv().await.expect("it is heard");
+        bus.call(Get {}).await.expect("it is answered");
+        // Streams are looked after in the background.
+        while !Self::shows(&Supervisor::current(), "bus_dead_letters") {
+            tokio::time::sleep(MILLISECOND).await;
+        }
         Self {
+            bus,
             db: Database::open("sqlite::memory:").await.expect("there is memory"),
             lookup: CachedLookup::builder("profiles").capacity(10).build(find),
             cache: ExpiringCache::builder("sessions").capacity(10).build(),
@@ -77,6 +115,20 @@ impl Service {
             devices: KeyedRwLock::new("devices"),
             log,
         }
+    }
+
+    /// Has a figure of this name a value?
+    fn shows(supervisor: &Supervisor, name: &str) -> bool {
+        struct Seen<'a>(&'a str, bool);
+        impl Collector for Seen<'_> {
+            fn value(&mut self, name: &'static str, _: &[(&'static str, &str)], _: f64) {
+                self.1 |= name == self.0;
+            }
+            fn histogram(&mut self, _: &'static str, _: &[(&'static str, &str)], _: &Buckets) {}
+        }
+        let mut seen = Seen(name, false);
+        supervisor.sources().iter().for_each(|source| source.collect(&mut seen));
+        seen.1
     }
 
     async fn serve(&self) {
@@ -96,10 +148,14 @@ impl Service {
 
     /// Ends it.
     pub fn stop(self, runtime: &Runtime, test: &Test) {
-        let Self { db, lookup, cache, log, .. } = self;
+        let Self { db, lookup, cache, bus, log, .. } = self;
         drop((lookup, cache));
         let shutdown = test.supervisor().context("shutdown").start();
-        runtime.block_on(async { db.close(Duration::from_secs(5)).await }.in_context(shutdown.clone()));
+        let ending = async {
+            bus.close(Duration::from_secs(5)).await;
+            db.close(Duration::from_secs(5)).await;
+        };
+        runtime.block_on(ending.in_context(shutdown.clone()));
         shutdown.finish();
         drop(log);
     }
