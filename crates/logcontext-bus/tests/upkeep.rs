@@ -73,6 +73,7 @@ fn before_anything_is_dropped_that_a_group_has_not_it_is_warned_of_once() {
                 (all[0].level, all[0].field("kept"), all[0].field("cap")),
                 (Level::WARN, Some("80"), Some("100"))
             );
+            assert_eq!(all[0].field("behind"), Some("presence:sender"));
             assert_eq!((all[1].level, all[1].field("lost")), (Level::ERROR, Some("10")));
             assert_eq!(all[1].field("behind"), Some("presence:sender"));
             assert!(all.iter().all(|record| record.context.name().starts_with("trim_events-")));
