@@ -115,6 +115,8 @@ impl Bus {
             transport: Arc::clone(&transport),
         });
         supervisor.register(&figures);
+        let upkeep = Upkeep::new(&config.service);
+        supervisor.register(&upkeep.figures());
         let threads = Threads::new(&supervisor, &runtime);
         let callees = Callees::new(&config.service, &inbox);
         let source: Arc<dyn Source> = Arc::clone(&callees) as _;
@@ -138,7 +140,7 @@ impl Bus {
             events,
             listeners: ListenerNames::default(),
             listeners_running: Handlers::default(),
-            upkeep: Upkeep::default(),
+            upkeep,
             callees,
             serving: Serving::default(),
             nested: AtomicUsize::new(0),

@@ -43,6 +43,36 @@ fn dropping_a_call_drops_its_handler_in_its_context() {
 }
 
 #[test]
+fn a_call_that_has_come_and_is_cancelled_before_it_is_begun_is_not() {
+    on_both_runtimes(|rig| async move {
+        let (bus, tap) = rig.tapped(Change::default());
+        let begun = Gate::new();
+        let passes = begun.clone();
+        let handler = move |_: Echo| {
+            let gate = passes.clone();
+            async move {
+                gate.pass().await;
+                std::future::pending().await
+            }
+        };
+        begun.open();
+        let served = bus.serve::<Echo>(handler).start().await.unwrap();
+        for n in 1..=20 {
+            let mut call = Box::pin(bus.call(echo("")).into_future());
+            let first = std::future::poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx))).await;
+            assert!(first.is_pending());
+            drop(call);
+            let supervisor = rig.kit.supervisor();
+            rig.until(|| figure(supervisor, "bus_served", &[("became", "cancelled")]) == n).await;
+        }
+        served.stop().await;
+        assert_eq!(tap.inbox().handling(), 0);
+        // With two threads it may have been begun meanwhile.
+        assert!(begun.passed() == 0 || rig.handle.metrics().num_workers() > 1);
+    });
+}
+
+#[test]
 fn a_blocking_handler_is_told_and_its_context_lasts_as_long_as_it_does() {
     on_both_runtimes(|rig| async move {
         let bus = rig.bus();

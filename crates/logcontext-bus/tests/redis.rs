@@ -4,13 +4,14 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use logcontext::testing::{self, Test};
 use logcontext::{FutureExt, LogContext, Supervisor};
 use logcontext_bus::transport::{
-    Connector, DeadLetter, Delivery, EventId, Inbox, Incoming, Lag, Link, Message, Page, Publish, Redis,
-    Serve, Serving, Since, Subscribe, Subscription, Transport, TransportError,
+    Connector, DeadLetter, Delivery, EventId, Inbox, Incoming, Lag, Lane, Link, Message, Outgoing, Page,
+    Publish, Redis, Serve, Serving, Since, Subscribe, Subscription, Transport, TransportError,
 };
 use logcontext_bus::{Bus, BusConfig, CallError, Rpc};
 use logcontext_testservers as servers;
@@ -398,7 +399,9 @@ fn a_line_that_is_dead_is_given_up() {
         // Nobody tells that it is dead. Time moves on, as there is nothing else to wait for.
         line.freeze();
         tokio::time::pause();
+        let before = tokio::time::Instant::now();
         let lost = fire_without_deadline(&transport).await;
+        assert!(before.elapsed() < Duration::from_secs(30), "given up after {:?}", before.elapsed());
         assert!(matches!(&lost, Err(TransportError::Lost(why)) if why.contains("no answer")), "{lost:?}");
         tokio::time::resume();
         line.thaw();
@@ -512,4 +515,60 @@ fn all_that_was_acknowledged_outlives_a_kill() {
         transport.close(DEADLINE).await;
     };
     on_both(test, durable);
+}
+
+#[test]
+#[ignore = "needs Redis: cargo xtask test"]
+fn what_was_under_way_when_the_line_was_lost_is_asked_again() {
+    let test = |server: Arc<servers::Redis>| async move {
+        let line = servers::Link::to(server.url());
+        let transport = connect(line.url());
+        let mut listener = Listener::start(&transport, 4, DEADLINE).await;
+        fire(&transport, "1").await.unwrap();
+        let id = listener.next().await.id;
+        line.freeze();
+        let mut done = listener.subscription.acknowledge(vec![id]);
+        let waits = std::future::poll_fn(|cx| Poll::Ready(done.as_mut().poll(cx).is_pending())).await;
+        assert!(waits, "the line is frozen");
+        // Out of the queue, so in the connection, which brings it nowhere.
+        until("it is sent", || transport.status().queued == 0).await;
+        line.cut();
+        line.thaw();
+        line.restore();
+        assert_eq!(soon("it is acknowledged", done).await, Ok(()));
+        assert_eq!(soon("the lag", transport.log().lag(EVENT, "group")).await, Ok(Lag::new(0, 0)));
+        transport.close(DEADLINE).await;
+    };
+    on_both(test, forgetful);
+}
+
+#[test]
+#[ignore = "needs Redis: cargo xtask test"]
+fn a_call_that_is_cancelled_before_it_is_sent_is_never_sent() {
+    let test = |server: Arc<servers::Redis>| async move {
+        let line = servers::Link::to(server.url());
+        let (caller, service) = (connect(line.url()), connect(server.url()));
+        let (_serving, _calls) = serve(&service, 0).await;
+        soon("it is connected", caller.connected()).await.unwrap();
+        line.cut();
+        until("the loss is seen", || caller.status().connected.is_err()).await;
+        let outgoing = |call| Outgoing {
+            rpc: Double::NAME,
+            lane: Lane::First,
+            call,
+            timeout: DEADLINE,
+            message: Message::default(),
+        };
+        // Whoever waits for it to be sent has not gone yet when it is cancelled.
+        let mut cancelled = caller.calls().call(outgoing(1));
+        let waits = std::future::poll_fn(|cx| Poll::Ready(cancelled.as_mut().poll(cx).is_pending())).await;
+        assert!(waits, "there is no line");
+        caller.calls().cancel(Double::NAME, Lane::First, 1);
+        line.restore();
+        soon("it is sent", caller.calls().call(outgoing(2))).await.unwrap();
+        assert_eq!(server.ask(&["XLEN", "logcontext:call:test.double:first"]), ["1"]);
+        caller.close(DEADLINE).await;
+        service.close(DEADLINE).await;
+    };
+    on_both(test, forgetful);
 }

@@ -121,12 +121,14 @@ pub async fn a_stop_leaves_nothing_in_limbo(case: Case) {
         one
     };
     let ((), one) = tokio::join!(fire, stop);
-    let mut had = vec![number(&one.message)];
-    first.acknowledge([one.id]).await;
+    let mut brought = vec![one];
     while let Ok(delivery) = first.deliveries.try_recv() {
-        had.push(number(&delivery.message));
-        first.acknowledge([delivery.id]).await;
+        brought.push(delivery);
     }
+    assert_eq!(a.lag("group").await.pending, brought.len() as u64);
+    first.acknowledge(ids(&brought)).await;
+    let mut had = numbers(&brought);
+    drop(brought);
     let mut second = b.wish("group").listen().await;
     had.extend(second.handle_all(50 - had.len()).await);
     had.sort_unstable();

@@ -1,7 +1,7 @@
 //! The list of behaviours, as tests.
 
 /// Writes a test for each behaviour, on a runtime of one thread and on one of several: see
-/// [`conformance`](crate::conformance). The expression makes the [`Broker`](crate::conformance::Broker) of one test;
+/// [`conformance`](mod@crate::conformance). The expression makes the [`Broker`](crate::conformance::Broker) of one test;
 /// attributes after it are given to each test.
 ///
 /// ```no_run

@@ -49,9 +49,38 @@ use crate::transport::{Connector, Memory};
 pub use case::Case;
 pub use run::{on_one_thread, on_several_threads};
 
-/// Something to connect to.
+/// Something to connect to: a [`Connector`], and what can be done to its broker beside.
+///
+/// ```
+/// use logcontext_bus::ConnectError;
+/// use logcontext_bus::conformance::{self, Broker, Trouble};
+/// use logcontext_bus::transport::{Connector, Link, Memory, Transport};
+/// use std::sync::Arc;
+///
+/// /// A transport of one's own: here it is another one's.
+/// struct Mine(Memory);
+///
+/// impl Connector for Mine {
+///     fn connect(&self, link: Link) -> Result<Arc<dyn Transport>, ConnectError> {
+///         self.0.connect(link)
+///     }
+/// }
+///
+/// impl Broker for Mine {
+///     fn trouble(&self, trouble: Trouble) -> bool {
+///         // A server would be killed here and started again, or a proxy told to close its connections.
+///         println!("cannot make {trouble:?}");
+///         false
+///     }
+/// }
+///
+/// // Runs to its end if the transport behaves like this, and panics if not.
+/// conformance::on_several_threads(|| Mine(Memory::new()), conformance::calls::each_caller_gets_its_own_answer);
+/// assert!(!Mine(Memory::new()).trouble(Trouble::Restart));
+/// ```
 pub trait Broker: Connector + Send + Sync + 'static {
-    /// Makes trouble, and says whether it could: then it has happened when this returns. It may block.
+    /// Makes trouble, and says whether it could: then it has happened when this returns. It may block. Without it,
+    /// behaviours that need trouble are left out, and say so.
     fn trouble(&self, trouble: Trouble) -> bool {
         let _ = trouble;
         false

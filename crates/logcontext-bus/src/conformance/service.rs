@@ -121,7 +121,7 @@ impl Service {
     pub(super) async fn done(&self, event: &str, group: &str) {
         let done = async {
             while self.bus.lag(event, group).await.expect("the lag") != Default::default() {
-                tokio::time::sleep(Duration::from_millis(5)).await;
+                tokio::task::yield_now().await;
             }
         };
         soon("all is done", done).await;

@@ -84,7 +84,7 @@ pub async fn what_is_fired_while_the_line_is_cut_is_stored_once(case: Case) {
     // Its loss is seen before anything is sent.
     let seen = async {
         while a.transport.status().connected.is_ok() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            tokio::task::yield_now().await;
         }
     };
     soon("the cut is seen", seen).await;
@@ -126,7 +126,7 @@ pub async fn a_queue_that_is_full_holds_its_callers(case: Case) {
     }
     let full = async {
         while !a.transport.status().is_full {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            tokio::task::yield_now().await;
         }
     };
     soon("the queue is full", full).await;

@@ -8,11 +8,11 @@ use bytes::Bytes;
 use logcontext::{Ending, Request, current_context};
 use tracing::{debug, warn};
 
-use super::answerer::{Answerer, Failure, Said};
+use super::answerer::{Answerer, Said};
 use super::attend::{Attend, End};
 use super::caller::{Caller, Gone};
 use super::figures::Became;
-use super::taken::Taken;
+use super::taken::{Done, Taken};
 use crate::blocking::NotDone;
 use crate::message::Verdict;
 
@@ -25,13 +25,12 @@ pub(super) fn handle<A: Answerer>(
     mut call: Taken,
     body: Bytes,
     refused: Option<Box<Said>>,
-) -> impl Future<Output = Result<(), Failure>> + Send {
+) -> impl Future<Output = Done> + Send {
     async move {
         if let Some(said) = refused {
-            refuse(call, said).await;
-            return Ok(());
+            return refuse(call, said).await;
         }
-        let Some(from) = &call.from else { return Ok(()) };
+        let Some(from) = &call.from else { return call.done(None) };
         let end = if call.inner.inbox.handled().was_cancelled(from) {
             End::Cancelled
         } else {
@@ -42,16 +41,13 @@ pub(super) fn handle<A: Answerer>(
             Attend::new(&call.inner.inbox, from, due, gone, work).await
         };
         match end {
-            End::Said(said) if said.verdict == Verdict::BadRequest => {
-                refuse(call, Box::new(said)).await;
-                Ok(())
-            }
+            End::Said(said) if said.verdict == Verdict::BadRequest => refuse(call, Box::new(said)).await,
             End::Said(said) => {
                 let Said { verdict, detail, body, failure } = said;
                 if let Some(sending) = call.answer(verdict, detail, body, Became::Answered(verdict)) {
                     sending.await;
                 }
-                failure.map_or(Ok(()), Err)
+                call.done(failure)
             }
             end => end_otherwise(call, end).await,
         }
@@ -59,21 +55,22 @@ pub(super) fn handle<A: Answerer>(
 }
 
 /// It has not answered.
-fn end_otherwise(mut call: Taken, end: End) -> Later<Result<(), Failure>> {
+fn end_otherwise(mut call: Taken, end: End) -> Later<Done> {
     Box::pin(async move {
         let only = |verdict| (verdict, None, Bytes::new(), Became::Answered(verdict));
         match end {
             End::Said(_) => {}
-            End::NotDone(NotDone::Panicked(panic)) => {
+            End::NotDone(NotDone::Panicked(mut panic)) => {
+                panic.report();
                 call.say(only(Verdict::Panicked)).await;
-                drop(call);
-                panic.resume();
+                current_context().finish_as(Ending::Panicked);
             }
             End::NotDone(NotDone::NoThread(error)) => {
                 let why = Some("there is no thread for it".into());
                 let verdict = Verdict::Overloaded;
                 call.say((verdict, why, Bytes::new(), Became::Answered(verdict))).await;
-                return Err(Box::new(format!("there is no thread for its handler: {error}")) as Failure);
+                let failure = format!("there is no thread for its handler: {error}");
+                return call.done(Some(Box::new(failure)));
             }
             End::Cancelled => {
                 debug!(
@@ -95,12 +92,12 @@ fn end_otherwise(mut call: Taken, end: End) -> Later<Result<(), Failure>> {
                 current_context().finish_as(Ending::Cancelled);
             }
         }
-        Ok(())
+        call.done(None)
     })
 }
 
 /// Answers a call that is not begun, and says so once.
-fn refuse(mut call: Taken, said: Box<Said>) -> Later<()> {
+fn refuse(mut call: Taken, said: Box<Said>) -> Later<Done> {
     Box::pin(async move {
         let context = current_context();
         let Said { verdict, detail, body, .. } = *said;
@@ -121,6 +118,7 @@ fn refuse(mut call: Taken, said: Box<Said>) -> Later<()> {
         let became = if is_late { Became::Late } else { Became::Answered(verdict) };
         call.say((verdict, detail, body, became)).await;
         context.finish_as(Ending::Failed);
+        call.done(None)
     })
 }
 

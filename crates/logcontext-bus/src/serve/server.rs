@@ -87,7 +87,7 @@ impl<A: Answerer> Server<A> {
             due: now.checked_add(time).unwrap_or(now),
             is_nested,
             _slot: slot,
-            _running: running,
+            running: Some(running),
         };
         let rpc = self.rules.rpc;
         let work = handle(Arc::clone(&self.answerer), call, message.body.clone(), refused);

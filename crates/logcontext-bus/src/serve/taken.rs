@@ -1,5 +1,6 @@
 //! A call that was taken: it is answered, whatever happens.
 
+use std::fmt::Display;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -7,10 +8,11 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use bytes::Bytes;
-use logcontext::{FutureExt, LogContext};
+use logcontext::{FutureExt, LogContext, Outcome};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
+use super::answerer::Failure;
 use super::figures::{Became, Figures};
 use crate::bus::Inner;
 use crate::handlers::RunningHandler;
@@ -30,7 +32,20 @@ pub(super) struct Taken {
     pub(super) due: Instant,
     pub(super) is_nested: bool,
     pub(super) _slot: Option<OwnedSemaphorePermit>,
-    pub(super) _running: [RunningHandler; 2],
+    /// It runs until its process has ended, which is a little later.
+    pub(super) running: Option<[RunningHandler; 2]>,
+}
+
+/// The end of its process.
+pub(super) struct Done {
+    failure: Option<Failure>,
+    _running: Option<[RunningHandler; 2]>,
+}
+
+impl Outcome for Done {
+    fn failure(&self) -> Option<&dyn Display> {
+        self.failure.as_ref().map(|failure| failure as &dyn Display)
+    }
 }
 
 /// An answer that waits for the broker.
@@ -74,6 +89,12 @@ impl Taken {
     fn was_answered(&self, became: Became, was_heard: bool) {
         let time = self.inner.now().saturating_duration_since(self.at);
         self.figures.count(if was_heard { became } else { Became::Unheard }, Some(time));
+    }
+
+    /// Gives back what it has taken up. Only when its failure has been logged and its context has finished, nobody waits
+    /// for it any more.
+    pub(super) fn done(mut self, failure: Option<Failure>) -> Done {
+        Done { failure, _running: self.running.take() }
     }
 
     /// It needs no answer: its caller has gone.

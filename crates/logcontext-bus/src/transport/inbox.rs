@@ -53,7 +53,7 @@ impl Inbox {
 
     /// So many handlers are looked after here, of those that were not ready at once.
     pub fn handling(&self) -> usize {
-        self.waits.count(Kind::Handler)
+        self.waits.count(Kind::Handler).max(self.handled.count())
     }
 
     pub(crate) fn waits(&self) -> &Waits {

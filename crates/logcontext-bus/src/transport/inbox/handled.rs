@@ -39,6 +39,11 @@ impl Handled {
         self.lock().known.remove(from);
     }
 
+    /// So many are known.
+    pub(crate) fn count(&self) -> usize {
+        self.lock().known.len()
+    }
+
     /// Was it cancelled before it was begun?
     pub(crate) fn was_cancelled(&self, from: &ReplyTo) -> bool {
         self.has_early.load(SeqCst) && self.lock().was_early(from)

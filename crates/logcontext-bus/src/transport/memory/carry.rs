@@ -5,9 +5,9 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::connection::Connection;
-use super::consumer::Subscribed;
 use super::queue::{Became, IfFull, Queue, Sent};
 use super::server::Served;
+use super::subscribed::Subscribed;
 use crate::transport::{
     CallTransport, Doing, EventId, EventTransport, Lane, Message, Outgoing, Publish, ReplyTo, Serve, Serving,
     Subscribe, Subscription, TransportError,

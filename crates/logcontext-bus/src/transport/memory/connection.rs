@@ -12,10 +12,10 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use super::client::Client;
-use super::consumer::Subscribed;
 use super::lock;
 use super::server::Served;
 use super::space::Space;
+use super::subscribed::Subscribed;
 use crate::transport::{
     CallTransport, Doing, EventLog, EventTransport, Leases, Link, Schemas, Status, Transport, TransportError,
 };

@@ -12,6 +12,8 @@ mod queue;
 mod server;
 mod space;
 mod stream;
+mod subscribed;
+mod sweep;
 #[cfg(test)]
 mod tests;
 

@@ -164,7 +164,10 @@ impl State {
                 continue;
             }
             if let Some(given) = cursor.give(log, to.id, is_alone, now) {
-                let more = to.reads_several() || !cursor.is_drained(log);
+                // Where there may be more in others is not looked for twice.
+                let more = to.partitions.len() > 1
+                    || !cursor.is_drained(log)
+                    || (to.with_retried && !group.retrying.is_drained(&group.retried));
                 return Some((DeliveryId { partition, id: given.entry.id }, given, more));
             }
         }

@@ -1,18 +1,23 @@
 //! Looking after streams: forgetting what everybody has, and saying so before anything else is forgotten.
 
+mod behind;
+
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use logcontext::source::Source;
 use logcontext::{Background, background};
 use rustc_hash::FxHashMap;
 
 use crate::bus::Inner;
 use crate::config::Retention;
 use crate::transport::{Lease, TransportError, Trimmed};
+use behind::Behind;
 
 /// Trims the streams of the events that a bus fires or listens to. Of all buses that do, one does it for each event.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Upkeep {
     state: Mutex<State>,
+    behind: Arc<Behind>,
 }
 
 #[derive(Debug, Default)]
@@ -22,6 +27,14 @@ struct State {
 }
 
 impl Upkeep {
+    pub(crate) fn new(bus: &str) -> Self {
+        Self { state: Mutex::default(), behind: Arc::new(Behind::new(bus)) }
+    }
+
+    pub(crate) fn figures(&self) -> Arc<dyn Source> {
+        Arc::clone(&self.behind) as _
+    }
+
     /// Looks after this event from now on.
     pub(crate) fn look_after(&self, inner: &Arc<Inner>, event: &'static str) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -101,6 +114,7 @@ async fn look_after(inner: &Inner, event: &'static str, turn: &mut Turn) -> Resu
     }
     if turn.lease.is_none() {
         turn.is_nearly_full = false;
+        inner.upkeep.behind.forget(event);
         return Ok(());
     }
     let mut trimmed = inner.transport.log().trim(event, retention).await?;
@@ -108,7 +122,7 @@ async fn look_after(inner: &Inner, event: &'static str, turn: &mut Turn) -> Resu
         trimmed.behind = behind(inner, event).await?;
     }
     tell(event, retention, &trimmed, &mut turn.is_nearly_full);
-    Ok(())
+    inner.upkeep.behind.look(inner, event).await
 }
 
 /// Four fifths of all that is ever kept; what is kept to be looked at fills nothing up.
