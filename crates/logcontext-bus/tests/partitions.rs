@@ -308,3 +308,25 @@ fn a_listener_that_stops_lets_its_partitions_go() {
         assert_eq!(commands(&script), [Asked::Stop, Asked::LetGo]);
     });
 }
+
+#[test]
+fn what_comes_before_the_word_that_a_partition_is_subscribed_to_is_handled_as_well() {
+    paused(|_| async move {
+        let script = Script::new();
+        let bus = script.bus();
+        let id = DeliveryId { partition: 0, id: EventId(1, 0) };
+        let message = script.message(&bus, &changed("alice", 1)).await;
+        script.state.lock().unwrap().early = Some((id, message));
+        let (tell, mut told) = tell();
+        let handler = move |event: Changed| {
+            let _ = tell.send(event.n);
+            async {}
+        };
+        let listener = bus.listen::<Changed>("sender", handler).partitioned().start().await.unwrap();
+        assert_eq!(told.recv().await, Some(1));
+        settle().await;
+        assert!(commands(&script).contains(&Asked::Acknowledge(vec![id])));
+        listener.stop();
+        assert_eq!(listener.stopped().await, StopReason::Asked);
+    });
+}

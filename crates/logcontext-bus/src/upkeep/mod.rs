@@ -117,9 +117,30 @@ async fn look_after(inner: &Inner, event: &'static str, turn: &mut Turn) -> Resu
         inner.upkeep.behind.forget(event);
         return Ok(());
     }
-    let trimmed = inner.transport.log().trim(event, retention).await?;
+    let mut trimmed = inner.transport.log().trim(event, retention).await?;
+    if trimmed.behind.is_empty() && !turn.is_nearly_full && is_nearly_full(retention, &trimmed) {
+        trimmed.behind = behind(inner, event).await?;
+    }
     tell(event, retention, &trimmed, &mut turn.is_nearly_full);
     inner.upkeep.behind.look(inner, event).await
+}
+
+/// Four fifths of all that is ever kept; what is kept to be looked at fills nothing up.
+fn is_nearly_full(retention: Retention, trimmed: &Trimmed) -> bool {
+    trimmed.kept >= (retention.cap as u64).saturating_mul(4) / 5 && trimmed.kept > retention.history as u64
+}
+
+/// The groups that have not done everything.
+async fn behind(inner: &Inner, event: &str) -> Result<Vec<String>, TransportError> {
+    let log = inner.transport.log();
+    let mut behind = Vec::new();
+    for group in log.groups(event).await? {
+        let lag = log.lag(event, &group).await?;
+        if lag.unread + lag.pending > 0 {
+            behind.push(group);
+        }
+    }
+    Ok(behind)
 }
 
 /// Says what is about to be lost, once each time it gets so far; and what was lost.
@@ -134,8 +155,7 @@ fn tell(event: &str, retention: Retention, trimmed: &Trimmed, is_nearly_full: &m
             "events were dropped that not all groups had: more than are ever kept",
         );
     }
-    // What is kept to be looked at fills nothing up.
-    let is_full = *kept >= (cap as u64).saturating_mul(4) / 5 && *kept > retention.history as u64;
+    let is_full = self::is_nearly_full(retention, trimmed);
     if is_full && !*is_nearly_full && *lost == 0 {
         tracing::warn!(
             target: "logcontext::bus",

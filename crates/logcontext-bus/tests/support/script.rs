@@ -46,6 +46,8 @@ pub struct State {
     pub no_subscription: Option<TransportError>,
     /// What a renewal of a lease is answered with; `None` is no answer.
     pub lease: Option<Result<bool, TransportError>>,
+    /// What a subscription brings before it is known to be one.
+    pub early: Option<(DeliveryId, Message)>,
 }
 
 #[derive(Clone)]
@@ -69,6 +71,7 @@ impl Script {
             refuse: None,
             no_subscription: None,
             lease: Some(Ok(true)),
+            early: None,
         };
         Self { memory: Memory::new(), state: Arc::new(Mutex::new(state)), answers: watch::channel(true).0 }
     }
@@ -219,11 +222,21 @@ impl EventTransport for Scripted {
 
     fn subscribe(&self, wish: Subscribe) -> Doing<'_, Arc<dyn Subscription>> {
         Box::pin(async move {
-            let mut state = self.script.state.lock().unwrap();
-            if let Some(error) = state.no_subscription.take() {
-                return Err(error);
+            let early = {
+                let mut state = self.script.state.lock().unwrap();
+                if let Some(error) = state.no_subscription.take() {
+                    return Err(error);
+                }
+                let has_slots = wish.slots.available_permits() > 0;
+                state.wishes.push(wish);
+                state.early.take_if(|_| has_slots)
+            };
+            if let Some((id, message)) = early {
+                assert!(self.script.deliver(id, 1, &message));
+                for _ in 0..10 {
+                    tokio::task::yield_now().await;
+                }
             }
-            state.wishes.push(wish);
             Ok(Arc::new(Subscribed(self.script.clone())) as Arc<dyn Subscription>)
         })
     }
