@@ -171,7 +171,8 @@ fn bury(redis: &Redis, prefix: &str, user: &str) {
         listener.stopped().await;
         bus.close(PATIENCE).await;
     };
-    runtime.block_on(timeout(PATIENCE, work.in_context(LogContext::new("test")))).expect("in time");
+    let work = work.in_context(LogContext::new("test"));
+    runtime.block_on(async { timeout(PATIENCE, work).await.expect("in time") });
 }
 
 #[test]
