@@ -47,3 +47,8 @@ pub use name::InvalidName;
 pub use rpc::Rpc;
 pub use schema::SchemaSet;
 pub use serve::{Caller, Serve, Served};
+
+/// The guide's examples are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guide/bus.md")]
+pub struct Guide;
