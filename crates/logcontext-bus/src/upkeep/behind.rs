@@ -11,8 +11,10 @@ use crate::figures::gauge;
 use crate::transport::{Lag, TransportError};
 
 const UNREAD: Figure = gauge("bus_group_unread", "Events that a group has not been given yet.");
-const PENDING: Figure = gauge("bus_group_pending", "Events that a group has been given and has not done yet.");
-const DEAD: Figure = gauge("bus_dead_letters", "Events that could not be handled, and are kept to be looked at.");
+const PENDING: Figure =
+    gauge("bus_group_pending", "Events that a group has been given and has not done yet.");
+const DEAD: Figure =
+    gauge("bus_dead_letters", "Events that could not be handled, and are kept to be looked at.");
 
 /// What was seen of each event.
 #[derive(Debug)]
@@ -62,7 +64,8 @@ impl Source for Behind {
     fn collect(&self, out: &mut dyn Collector) {
         for (event, seen) in &*self.lock() {
             for (group, lag) in &seen.groups {
-                let labels: &[(&'static str, &str)] = &[("bus", &self.bus), ("event", event), ("group", group)];
+                let labels: &[(&'static str, &str)] =
+                    &[("bus", &self.bus), ("event", event), ("group", group)];
                 out.value(UNREAD.name, labels, lag.unread as f64);
                 out.value(PENDING.name, labels, lag.pending as f64);
             }
