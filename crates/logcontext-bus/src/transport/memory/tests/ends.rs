@@ -1,6 +1,7 @@
 //! Those who are gone are given nothing.
 
 use std::sync::Arc;
+use std::task::{Context, Wake};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
@@ -13,7 +14,7 @@ use crate::transport::memory::pump::{Moved, Pumped};
 use crate::transport::memory::server::Served;
 use crate::transport::memory::subscribed::Subscribed;
 use crate::transport::memory::{Memory, lock};
-use crate::transport::{Lane, Serve};
+use crate::transport::{Lane, Serve, Subscription};
 
 #[test]
 fn calls_of_a_server_that_takes_none_go_to_another() {
@@ -108,5 +109,29 @@ fn slots_that_are_closed_end_a_consumer_and_a_server_and_nobody_hangs() {
         closed.stop().await;
         server.stop().await;
         assert!(call.was_unserved().await);
+    });
+}
+
+/// Asks for a stop right where an event is handed over, and says whether that was done at once.
+struct StopsMeanwhile(Arc<dyn Subscription>, mpsc::UnboundedSender<bool>);
+
+impl Wake for StopsMeanwhile {
+    fn wake(self: Arc<Self>) {
+        let _ = self.1.send(futures_util::FutureExt::now_or_never(self.0.stop()).is_some());
+    }
+}
+
+#[test]
+fn a_stop_is_not_over_while_an_event_is_handed_over() {
+    on_a_stopped_clock(|case| async move {
+        let peer = case.connect();
+        let mut listener = peer.wish("group").listen().await;
+        let (tell, mut told) = mpsc::unbounded_channel();
+        let waker = Arc::new(StopsMeanwhile(Arc::clone(&listener.subscription), tell)).into();
+        assert!(listener.deliveries.poll_recv(&mut Context::from_waker(&waker)).is_pending());
+        peer.fire("0").await;
+        assert_eq!(told.recv().await, Some(false));
+        listener.stop().await;
+        assert_eq!(number(&listener.next().await.message), 0);
     });
 }
