@@ -55,7 +55,8 @@ enum Schema {
 /// # Errors
 /// If the bus cannot be reached, or does not do it.
 pub fn run(command: &BusCommand, settings: Settings<Presence>) -> anyhow::Result<ExitCode> {
-    let bus = &settings.server.bus;
+    let Settings { server, .. } = settings;
+    let bus = &server.bus;
     let text = match &command.what {
         What::Schema(Schema::Dump) => schema::dump()?,
         What::Lag => with_bus(bus, async |bus| lag::lag(&bus).await)?,
