@@ -158,6 +158,38 @@ fn a_listener_that_is_stopped_does_not_wait_for_its_retries() {
 }
 
 #[test]
+fn what_comes_and_goes_with_its_listener_and_was_never_begun_is_not_taken_for_poison() {
+    on_both(|world| async move {
+        let bus = world.bus();
+        let (tell, mut told) = tell();
+        let go = std::sync::Arc::new(tokio::sync::Notify::new());
+        for n in 0..10 {
+            bus.fire(&changed("alice", n)).await.unwrap();
+        }
+        // Far more often than anything may be delivered.
+        for n in 0..10 {
+            let (tell, gone) = (tell.clone(), std::sync::Arc::clone(&go));
+            let handler = move |event: Changed| {
+                let (tell, gone) = (tell.clone(), std::sync::Arc::clone(&gone));
+                async move {
+                    let _ = tell.send(event.n);
+                    gone.notified().await;
+                }
+            };
+            let listen = bus.listen::<Changed>("sender", handler).in_order().slots(10).hold(10);
+            let listener = listen.since(logcontext_bus::transport::Since::Start).start().await.unwrap();
+            assert_eq!(told.recv().await, Some(n));
+            listener.stop();
+            go.notify_one();
+            assert_eq!(listener.stopped().await, StopReason::Asked);
+        }
+        assert_eq!(bus.dead_letter_count(NAME).await.unwrap(), 0);
+        done(&bus, NAME, GROUP).await;
+        assert!(told.try_recv().is_err(), "each once");
+    });
+}
+
+#[test]
 fn a_listener_can_be_stopped_and_started_again_while_events_flow() {
     on_both(|world| async move {
         let bus = world.bus();

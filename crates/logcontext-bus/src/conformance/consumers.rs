@@ -80,6 +80,24 @@ pub async fn what_is_released_comes_to_another_at_once(case: Case) {
     assert_eq!(second.renew(ids(&again)).await, []);
 }
 
+/// What was not begun does not count as delivered, however often it comes and goes.
+pub async fn what_is_given_back_was_not_delivered(case: Case) {
+    let a = case.connect();
+    a.wish("group").listen().await.stop().await;
+    a.fire_all(1..=2).await;
+    for _ in 0..3 {
+        let mut listener = a.wish("group").slots(2).listen().await;
+        let taken = listener.take(2).await;
+        assert_eq!(numbers(&taken), [1, 2]);
+        assert!(taken.iter().all(|delivery| delivery.deliveries == 1), "{taken:?}");
+        listener.stop().await;
+        listener.give_back(ids(&taken)).await;
+    }
+    let mut last = a.wish("group").listen().await;
+    assert_eq!(last.handle_all(2).await, [1, 2]);
+    assert_eq!(a.lag("group").await, Default::default());
+}
+
 /// It waits if there is nobody.
 pub async fn what_was_released_waits_for_somebody(case: Case) {
     let (a, b) = (case.connect(), case.connect());

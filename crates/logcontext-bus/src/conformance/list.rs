@@ -38,6 +38,7 @@ macro_rules! conformance {
                 who_renews_keeps_what_it_has_and_who_does_not_loses_it
                 what_is_released_comes_to_another_at_once
                 what_was_released_waits_for_somebody
+                what_is_given_back_was_not_delivered
                 what_a_stopped_consumer_has_is_still_its_own
                 a_stop_leaves_nothing_in_limbo
                 nothing_is_read_without_a_slot

@@ -140,6 +140,11 @@ impl Listener {
         soon("it is renewed", renewed).await.expect("it is renewed")
     }
 
+    pub(crate) async fn give_back(&self, ids: impl IntoIterator<Item = DeliveryId>) {
+        let given_back = self.subscription.give_back(ids.into_iter().collect());
+        soon("it is given back", given_back).await.expect("it is given back");
+    }
+
     pub(crate) async fn release(&self, ids: impl IntoIterator<Item = DeliveryId>) {
         let released = self.subscription.release(ids.into_iter().collect());
         soon("it is released", released).await.expect("it is released");

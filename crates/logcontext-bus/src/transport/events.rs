@@ -124,6 +124,12 @@ pub trait Subscription: fmt::Debug + Send + Sync {
     /// They are not done and will not be, here: others may have them at once.
     fn release(&self, ids: Vec<DeliveryId>) -> Doing<'_, ()>;
 
+    /// The same for what was not begun here: it does not count as delivered, so that what comes and goes with its consumers
+    /// is not taken for poison. Where a broker cannot take a delivery back, it is [released](Self::release).
+    fn give_back(&self, ids: Vec<DeliveryId>) -> Doing<'_, ()> {
+        self.release(ids)
+    }
+
     /// Nobody can do it: it becomes a dead letter, and is done, in one step.
     fn bury(&self, id: DeliveryId, letter: DeadLetter) -> Doing<'_, ()>;
 

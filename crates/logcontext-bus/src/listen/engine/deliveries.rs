@@ -39,7 +39,7 @@ impl Engine {
             return;
         }
         if self.stopping.is_some() || part.phase != Phase::Open {
-            self.leave_unheld(id);
+            self.give_back(id);
             return;
         }
         count(&self.shared.figures.delivered);

@@ -68,15 +68,23 @@ impl Engine {
 
     /// It is left for others.
     pub(super) fn leave(&mut self, id: DeliveryId) {
-        if self.held.get(&id).is_some_and(|held| !held.is_lost) {
-            self.leave_unheld(id);
+        match self.held.get(&id) {
+            Some(held) if held.is_lost => {}
+            Some(held) if held.attempts > 0 => {
+                let part = self.part_of(id);
+                self.parts[part].left.push(id);
+                self.to_send.push(part);
+            }
+            Some(_) => self.give_back(id),
+            None => {}
         }
         self.forget(id);
     }
 
-    pub(super) fn leave_unheld(&mut self, id: DeliveryId) {
+    /// The same, of what was never begun here: it does not count as delivered.
+    pub(super) fn give_back(&mut self, id: DeliveryId) {
         let part = self.part_of(id);
-        self.parts[part].left.push(id);
+        self.parts[part].given_back.push(id);
         self.to_send.push(part);
     }
 
@@ -123,6 +131,7 @@ impl Engine {
         if part.is_lost {
             // Others have it.
             part.left.clear();
+            part.given_back.clear();
         }
         if !part.is_through() {
             return;

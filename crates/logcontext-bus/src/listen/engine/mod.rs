@@ -277,6 +277,14 @@ impl Engine {
                     Did::Release { part: index, answer: subscription.release(ids).await }
                 }));
             }
+            if !part.given_back.is_empty() {
+                part.busy += 1;
+                self.must += 1;
+                let (ids, subscription) = (std::mem::take(&mut part.given_back), Arc::clone(subscription));
+                self.commands.push(Box::pin(async move {
+                    Did::Release { part: index, answer: subscription.give_back(ids).await }
+                }));
+            }
         }
     }
 

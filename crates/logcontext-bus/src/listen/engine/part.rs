@@ -19,6 +19,8 @@ pub(super) struct Part {
     pub(super) done: Vec<DeliveryId>,
     /// To be left for others.
     pub(super) left: Vec<DeliveryId>,
+    /// The same, of what was never begun here.
+    pub(super) given_back: Vec<DeliveryId>,
     pub(super) is_acknowledging: bool,
     pub(super) is_renewing: bool,
     /// So many commands are on their way that must get there before its end.
@@ -68,5 +70,6 @@ impl Part {
             && self.busy == 0
             && self.done.is_empty()
             && self.left.is_empty()
+            && self.given_back.is_empty()
     }
 }

@@ -55,6 +55,25 @@ impl Subscribed {
         Arc::new(Self { consumer, shared: Arc::clone(shared), sweep })
     }
 
+    /// Others may have these, as if they had been delivered so many times fewer.
+    fn let_go(&self, ids: Vec<DeliveryId>, fewer: u32) -> Doing<'_, ()> {
+        self.shared.doing(move || {
+            let by = self.consumer.id;
+            self.consumer.with_group(|group| {
+                for id in ids {
+                    let cursor = group.cursor(id.partition).filter(|cursor| cursor.is_held(id.id, by));
+                    let Some(cursor) = cursor else { continue };
+                    cursor.returned.insert(id.id);
+                    if let Some(pending) = cursor.pending.get_mut(&id.id) {
+                        pending.deliveries = pending.deliveries.saturating_sub(fewer);
+                    }
+                }
+            });
+            self.consumer.stream.kick_group(&self.consumer.group);
+            Ok(())
+        })
+    }
+
     /// As if its process had died.
     pub(super) fn die(&self) {
         self.sweep.abort();
@@ -108,20 +127,11 @@ impl Subscription for Subscribed {
     }
 
     fn release(&self, ids: Vec<DeliveryId>) -> Doing<'_, ()> {
-        self.shared.doing(move || {
-            let by = self.consumer.id;
-            self.consumer.with_group(|group| {
-                for id in ids {
-                    if let Some(cursor) =
-                        group.cursor(id.partition).filter(|cursor| cursor.is_held(id.id, by))
-                    {
-                        cursor.returned.insert(id.id);
-                    }
-                }
-            });
-            self.consumer.stream.kick_group(&self.consumer.group);
-            Ok(())
-        })
+        self.let_go(ids, 0)
+    }
+
+    fn give_back(&self, ids: Vec<DeliveryId>) -> Doing<'_, ()> {
+        self.let_go(ids, 1)
     }
 
     fn bury(&self, id: DeliveryId, letter: DeadLetter) -> Doing<'_, ()> {

@@ -147,6 +147,10 @@ impl Subscription for Consumer {
         Box::pin(async move { self.each(&scripts::RELEASE, ids).await.map(drop) })
     }
 
+    fn give_back(&self, ids: Vec<DeliveryId>) -> Doing<'_, ()> {
+        Box::pin(async move { self.each(&scripts::GIVE_BACK, ids).await.map(drop) })
+    }
+
     fn bury(&self, id: DeliveryId, letter: DeadLetter) -> Doing<'_, ()> {
         let key = self.key(id.partition);
         let mut bury = scripts::call(&scripts::BURY, &[&key, &self.shared.keys.dead_letters(&self.event)]);

@@ -245,7 +245,7 @@ impl Reader {
         }
         let mut commands = Pipeline::with_capacity(surplus.len());
         for (at, id) in surplus {
-            let mut release = scripts::call(&scripts::RELEASE, &[&self.streams[at].key]);
+            let mut release = scripts::call(&scripts::GIVE_BACK, &[&self.streams[at].key]);
             release.arg(&*self.wish.group).arg(&*self.shared.identity);
             release.arg(value::id(&id).unwrap_or_default().to_string());
             commands.add_command(release);

@@ -18,6 +18,7 @@ scripts! {
     CLAIM = "scripts/claim.lua";
     RENEW = "scripts/renew.lua";
     RELEASE = "scripts/release.lua";
+    GIVE_BACK = "scripts/give_back.lua";
     BURY = "scripts/bury.lua";
     RETRY = "scripts/retry.lua";
     TRIM = "scripts/trim.lua";
