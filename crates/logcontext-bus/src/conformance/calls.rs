@@ -102,13 +102,16 @@ pub async fn a_call_that_is_not_begun_can_be_taken_back(case: Case) {
     let first = caller.call("1").await;
     let begun = server.next().await;
     let second = caller.call("2").await;
-    let third = caller.call("3").await;
     caller.cancel(Lane::First, &second);
+    // Once the broker has what its bus sent afterwards, it knows of it, however many connections it goes through.
+    let later = [caller.call("3").await, caller.call("4").await];
     assert!(server.reply(begun.from, message("1")).await);
     drop(begun.slot);
     assert_eq!(first.answer().await, message("1"));
-    assert!(server.echo().await);
-    assert_eq!(third.answer().await, message("3"));
+    for (call, body) in later.into_iter().zip(["3", "4"]) {
+        assert!(server.echo().await);
+        assert_eq!(call.answer().await, message(body));
+    }
     assert!(server.calls.try_recv().is_err());
 }
 
