@@ -8,12 +8,14 @@
 //! - `store/profiles.rs`, `store/last_known.rs`: what is looked up once, and what is known without asking;
 //! - `timeout.rs`, `prune.rs`: background processes;
 //! - `bus/`: what others are told by the bus, and may ask;
+//! - `federation/`, `sender/`: other hubs, and how they are told;
 //! - `api/error.rs`: what becomes of a database's errors;
 //! - `api/stream.rs`: server-sent events that end when the service does.
 
 pub mod api;
 pub mod bus;
 pub mod demo;
+pub mod federation;
 pub mod presence;
 pub mod profile;
 pub mod prune;
