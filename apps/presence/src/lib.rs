@@ -19,6 +19,7 @@ pub mod federation;
 pub mod presence;
 pub mod profile;
 pub mod prune;
+pub mod sender;
 pub mod server;
 pub mod settings;
 pub mod store;
