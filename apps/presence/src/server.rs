@@ -1,7 +1,7 @@
 //! The service, as one [`Server`]: the kit does the rest.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::http::HeaderName;
@@ -11,8 +11,9 @@ use logcontext_http::{ContextLayer, server_timing};
 use logcontext_service::{BoxError, Datastore, Server};
 
 use crate::settings::{DatabaseSettings, PresenceSettings};
+use crate::sender::Sender;
 use crate::store::Store;
-use crate::{api, bus, prune, timeout};
+use crate::{api, bus, federation, prune, sender, timeout};
 
 /// Users have a presence.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub struct Presence {
     settings: PresenceSettings,
     store: Arc<Store>,
     bus: Bus,
+    /// Where this process tells other hubs.
+    sender: Option<Sender>,
 }
 
 impl Server for Presence {
@@ -41,11 +44,19 @@ impl Server for Presence {
 
     async fn new(settings: PresenceSettings, store: Arc<Store>) -> Result<Self, BoxError> {
         let bus = bus::start(&settings.bus, settings.role, &store).await?;
-        Ok(Self { settings, store, bus })
+        let federation = &settings.federation;
+        let sends = settings.role.sends() && federation.hub().is_some();
+        let sender = sends.then(|| sender::start(&bus, &store, federation)).transpose()?;
+        Ok(Self { settings, store, bus, sender })
     }
 
     fn routes(self: Arc<Self>) -> Router {
-        if self.settings.role.answers() { api::routes(Arc::clone(&self.store)) } else { api::health() }
+        if !self.settings.role.answers() {
+            return api::health();
+        }
+        let of_hubs =
+            federation::routes(Arc::clone(&self.store), self.bus.clone(), &self.settings.federation);
+        api::routes(Arc::clone(&self.store)).merge(of_hubs)
     }
 
     fn background(self: Arc<Self>) {
@@ -57,7 +68,11 @@ impl Server for Presence {
     }
 
     async fn close(&self, deadline: Duration) {
-        self.bus.close(deadline).await;
+        let end = Instant::now() + deadline;
+        if let Some(sender) = &self.sender {
+            sender.close(deadline).await;
+        }
+        self.bus.close(end.saturating_duration_since(Instant::now())).await;
     }
 
     fn contexts(layer: ContextLayer) -> ContextLayer {

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::bus::BusSettings;
+use crate::federation::FederationSettings;
 use crate::prune::Retention;
 use crate::role::Role;
 use crate::store::{Limits, Timeouts};
@@ -33,6 +34,8 @@ pub struct PresenceSettings {
     pub prune_every: PositiveTime,
     /// The bus that others hear of changes by.
     pub bus: BusSettings,
+    /// Other hubs, which are told of presence and tell of theirs.
+    pub federation: FederationSettings,
 }
 
 impl Default for PresenceSettings {
@@ -47,6 +50,7 @@ impl Default for PresenceSettings {
             user_retention: seconds(30 * DAY),
             prune_every: seconds(60),
             bus: BusSettings::default(),
+            federation: FederationSettings::default(),
         }
     }
 }
@@ -62,6 +66,7 @@ impl Section for PresenceSettings {
             faults.add("role", "all, unless presence.bus.url is a broker that other processes can be on");
         }
         self.bus.check(faults);
+        self.federation.check(faults);
     }
 }
 

@@ -39,7 +39,11 @@ pub(super) fn profile(row: &Row) -> Result<Profile, Error> {
 }
 
 pub(super) fn user(row: &Row) -> Result<UserId, Error> {
-    row.get::<String>("user_name")?.parse().map_err(|error| unexpected("user_name", error))
+    user_of(row.get("user_name")?, "user_name")
+}
+
+pub(super) fn user_of(text: String, column: &str) -> Result<UserId, Error> {
+    text.try_into().map_err(|error| unexpected(column, error))
 }
 
 pub(super) fn state(row: &Row) -> Result<State, Error> {
@@ -51,6 +55,6 @@ pub(super) fn status_msg(row: &Row) -> Result<Option<StatusMessage>, Error> {
     text.map(|text| text.try_into().map_err(|error| unexpected("status_msg", error))).transpose()
 }
 
-fn unexpected(column: &str, error: impl Display) -> Error {
+pub(super) fn unexpected(column: &str, error: impl Display) -> Error {
     Error::Database(sqlx::Error::ColumnDecode { index: column.to_owned(), source: error.to_string().into() })
 }
