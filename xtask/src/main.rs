@@ -25,7 +25,7 @@ struct Cli {
 enum Chore {
     /// Runs every suite of tests, and fails if one failed or did not run
     ///
-    /// Starts the servers that tests need: PostgreSQL and Redis. One that is missing is installed, as root on Debian, and
+    /// Starts the servers that tests need: PostgreSQL, Redis and NATS. One that is missing is installed, as root on Debian, and
     /// elsewhere named. Programs that tests need, promtool, are unpacked into the target folder on Debian. Tests that are marked as needing one run too. The last line
     /// of the output is `N passed, N failed, N skipped`.
     Test {

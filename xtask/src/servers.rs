@@ -14,7 +14,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Result, bail};
-use logcontext_testservers::{Postgres, Redis};
+use logcontext_testservers::{Nats, Postgres, Redis};
 
 use crate::need::{Need, Probe};
 use programs::Program;
@@ -63,8 +63,22 @@ pub(crate) const REDIS: Server = Server {
     },
 };
 
+pub(crate) const NATS: Server = Server {
+    need: Need {
+        name: "NATS",
+        probe: Probe::Finds(|| Nats::find().is_ok()),
+        install: "apt-get install -y nats-server",
+    },
+    package: Nats::PACKAGE,
+    variable: Nats::VARIABLE,
+    start: || {
+        let server = Nats::start().map_err(|error| error.to_string())?;
+        Ok(Running { url: server.url().to_owned(), _server: Box::new(server) })
+    },
+};
+
 /// All that tests need.
-pub(crate) const ALL: &[Server] = &[POSTGRES, REDIS];
+pub(crate) const ALL: &[Server] = &[POSTGRES, REDIS, NATS];
 
 /// The servers of one run.
 #[derive(Default)]
@@ -283,6 +297,17 @@ mod tests {
         let running = (REDIS.start)().unwrap();
         let address = running.url.strip_prefix("redis://").and_then(|url| url.strip_suffix('/')).unwrap();
         let address: SocketAddr = address.parse().unwrap();
+        let servers = Servers { running: vec![(NOT_SET, running)], ..Servers::default() };
+        assert!(TcpStream::connect(address).is_ok());
+        drop(servers);
+        assert!(TcpStream::connect(address).is_err());
+    }
+
+    #[test]
+    #[ignore = "needs NATS: cargo xtask test"]
+    fn the_nats_of_a_run_ends_with_it() {
+        let running = (NATS.start)().unwrap();
+        let address: SocketAddr = running.url.strip_prefix("nats://").unwrap().parse().unwrap();
         let servers = Servers { running: vec![(NOT_SET, running)], ..Servers::default() };
         assert!(TcpStream::connect(address).is_ok());
         drop(servers);

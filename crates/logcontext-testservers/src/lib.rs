@@ -26,7 +26,9 @@
 
 mod account;
 mod folder;
+mod instance;
 mod link;
+mod nats;
 mod poll;
 mod port;
 mod postgres;
@@ -39,6 +41,7 @@ mod unavailable;
 mod watched;
 
 pub use link::Link;
+pub use nats::Nats;
 pub use postgres::Postgres;
 pub use promtool::Promtool;
 pub use redis::Redis;

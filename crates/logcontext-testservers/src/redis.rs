@@ -1,6 +1,6 @@
 //! Redis.
 
-mod instance;
+mod kind;
 mod resp;
 mod settings;
 
@@ -8,10 +8,11 @@ use std::env;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
+use crate::instance::Instance;
 use crate::port::random;
 use crate::programs::{folder_with, on_path};
 use crate::{Stop, Unavailable};
-use instance::Instance;
+use kind::Kind;
 use settings::{DURABLE, IN_MEMORY};
 
 /// A Redis server. It ends when this is dropped, or when this process is gone for whatever reason, and takes its
@@ -32,7 +33,7 @@ use settings::{DURABLE, IN_MEMORY};
 pub struct Redis {
     url: String,
     /// `None` where others have started it
-    instance: Option<Instance>,
+    instance: Option<Instance<Kind>>,
     /// Then nobody may stop it.
     is_shared: bool,
 }
@@ -74,7 +75,7 @@ impl Redis {
 
     fn launch(settings: &[(&str, &str)]) -> Result<Self, Unavailable> {
         let instance = Instance::start(find()?, settings)?;
-        Ok(Self { url: instance.url(), instance: Some(instance), is_shared: false })
+        Ok(Self { url: kind::url(instance.port()), instance: Some(instance), is_shared: false })
     }
 
     /// The server of this test run: the one that [`VARIABLE`](Self::VARIABLE) names, or else one of this process,
@@ -194,7 +195,7 @@ impl Redis {
     }
 
     #[track_caller]
-    fn own(&self, what: &str) -> &Instance {
+    fn own(&self, what: &str) -> &Instance<Kind> {
         match &self.instance {
             Some(instance) if !self.is_shared => instance,
             _ => panic!(
