@@ -1,0 +1,93 @@
+//! Users who change their presence, and do not give up before it was acknowledged.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::client::Client;
+use super::hubs::{World, user};
+
+/// So many change theirs at once.
+const WORKERS: usize = 8;
+
+/// Longer than this no change takes, whatever is away meanwhile.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What each user said last that was acknowledged.
+pub(crate) type Latest = BTreeMap<String, String>;
+
+pub(crate) struct Load {
+    acknowledged: Arc<AtomicUsize>,
+    total: usize,
+    workers: Vec<JoinHandle<Latest>>,
+}
+
+impl Load {
+    pub(crate) fn start(world: &World, users: usize, changes: usize) -> Self {
+        let acknowledged = Arc::<AtomicUsize>::default();
+        let apis: Vec<SocketAddr> = world.apis.iter().map(|api| api.address).collect();
+        let per_worker = changes / WORKERS;
+        let start = |worker: usize| {
+            let (acknowledged, apis) = (Arc::clone(&acknowledged), apis.clone());
+            let names: Vec<_> = (worker..users).step_by(WORKERS).map(user).collect();
+            thread::spawn(move || change(&apis, worker, &names, per_worker, &acknowledged))
+        };
+        let workers = (0..WORKERS).map(start).collect();
+        Self { acknowledged, total: per_worker * WORKERS, workers }
+    }
+
+    pub(crate) fn acknowledged(&self) -> usize {
+        self.acknowledged.load(Relaxed)
+    }
+
+    /// As a part of all that there is to do.
+    pub(crate) fn progress(&self) -> f64 {
+        self.acknowledged() as f64 / self.total as f64
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.workers.iter().all(JoinHandle::is_finished)
+    }
+
+    pub(crate) fn join(self) -> Latest {
+        let latest = self.workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect();
+        assert_eq!(self.acknowledged.load(Relaxed), self.total);
+        latest
+    }
+}
+
+fn change(
+    apis: &[SocketAddr],
+    worker: usize,
+    names: &[String],
+    changes: usize,
+    acknowledged: &AtomicUsize,
+) -> Latest {
+    let mut clients: Vec<_> = apis.iter().map(|address| Client::new(*address)).collect();
+    let (mut latest, mut turn) = (Latest::new(), worker);
+    for n in 0..changes {
+        let name = &names[n % names.len()];
+        let said = format!("{worker}-{n}");
+        let state = ["online", "unavailable", "offline"][n % 3];
+        let body = format!(r#"{{"presence": "{state}", "status_msg": "{said}"}}"#);
+        let headers = ["content-type: application/json", &format!("x-request-user: {name}")];
+        let begun = Instant::now();
+        loop {
+            turn += 1;
+            let client = turn % clients.len();
+            match clients[client].ask(&format!("PUT /presence/{name}"), &headers, &body) {
+                Ok((200, _)) => break,
+                Ok((500.., _)) | Err(_) => {}
+                Ok(other) => panic!("{name} was answered {other:?}"),
+            }
+            assert!(begun.elapsed() < PATIENCE, "nobody has acknowledged {said} of {name}");
+            thread::sleep(Duration::from_millis(20));
+        }
+        acknowledged.fetch_add(1, Relaxed);
+        latest.insert(name.clone(), said);
+    }
+    latest
+}
