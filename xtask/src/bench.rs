@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::machine::Machine;
 use crate::servers::{POSTGRES, REDIS, Server, Servers};
-use crate::workspace::{cargo, root};
+use crate::workspace::{Metadata, cargo, root};
 
 /// What there is to measure.
 #[derive(Clone, Copy, ValueEnum)]
@@ -27,6 +27,8 @@ pub(crate) enum Name {
     Cache,
     /// Scrapes: how long they take, whom they hold up, and what a request costs beside them
     Metrics,
+    /// What several processes of `presence` do a second
+    Scale,
 }
 
 impl Name {
@@ -38,6 +40,7 @@ impl Name {
             Self::Bus => "bus",
             Self::Cache => "cache",
             Self::Metrics => "metrics",
+            Self::Scale => "scale",
         }
     }
 
@@ -45,6 +48,7 @@ impl Name {
         match self {
             Self::Core | Self::Http | Self::Cache | Self::Metrics => &[],
             Self::Bus => &[REDIS],
+            Self::Scale => &[REDIS, POSTGRES],
             Self::Db => &[POSTGRES],
         }
     }
@@ -56,7 +60,11 @@ pub(crate) fn run(name: Name, json: bool) -> Result<ExitCode> {
     let machine = Machine::describe();
     let date = machine.date().to_owned();
     let servers = Servers::start_all(name.servers())?;
-    let output = command(name, &servers)?.stderr(Stdio::inherit()).output().context("cannot start cargo")?;
+    let mut command = command(name, &servers)?;
+    if let Name::Scale = name {
+        command.env("PRESENCE_PROGRAM", presence()?);
+    }
+    let output = command.stderr(Stdio::inherit()).output().context("cannot start cargo")?;
     ensure!(
         output.status.success() || !output.stdout.is_empty(),
         "the benchmark failed ({}) without a result",
@@ -79,6 +87,13 @@ fn command(name: Name, servers: &Servers) -> Result<Command> {
     command.args(["run", "--release", "--package", "logcontext-bench", "--", name.as_str(), "--json"]);
     servers.tell(&mut command);
     Ok(command)
+}
+
+/// The service, built as it is run.
+fn presence() -> Result<PathBuf> {
+    let build = cargo()?.args(["build", "--release", "--package", "presence"]).status();
+    ensure!(build.context("cannot start cargo")?.success(), "presence cannot be built");
+    Ok(Metadata::of_members()?.target_directory.join("release").join("presence"))
 }
 
 /// The benchmark's object with one more member: `machine`.
@@ -116,6 +131,7 @@ mod tests {
             (Name::Cache, "cache", 0),
             (Name::Bus, "bus", 1),
             (Name::Metrics, "metrics", 0),
+            (Name::Scale, "scale", 2),
         ] {
             let command = command(name, &servers).unwrap();
             let args: Vec<_> = command.get_args().collect();

@@ -10,8 +10,8 @@ use logcontext_bus::Bus;
 use logcontext_http::{ContextLayer, server_timing};
 use logcontext_service::{BoxError, Datastore, Server};
 
-use crate::settings::{DatabaseSettings, PresenceSettings};
 use crate::sender::Sender;
+use crate::settings::{DatabaseSettings, PresenceSettings};
 use crate::store::Store;
 use crate::{api, bus, federation, prune, sender, timeout};
 

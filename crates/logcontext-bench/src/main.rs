@@ -18,6 +18,7 @@ mod logging;
 mod metrics;
 mod report;
 mod rounds;
+mod scale;
 mod stats;
 mod switches;
 
@@ -55,6 +56,8 @@ enum Command {
     Http(How),
     /// Scrapes: how long they take, whom they hold up, and what a request costs beside them
     Metrics(How),
+    /// What several processes of `presence` do a second
+    Scale(How),
     /// One of the workers of `bus`
     #[command(hide = true)]
     ServeBus {
@@ -168,6 +171,10 @@ fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Metrics(how) => {
             metrics::run(&mut report, how.effort())?;
+            how
+        }
+        Command::Scale(how) => {
+            scale::run(&mut report, how.effort())?;
             how
         }
         Command::ServeBus { side, url, prefix } => return bus::serve(side, &url, &prefix),

@@ -33,8 +33,17 @@ impl Chaos {
         println!("PRESENCE_TEST_SEED={seed}");
         let mut chaos = Self { random: seed, plan: Vec::new() };
         let mut others = vec![
-            KillApi, KillApi, KillApi, KillSender, KillSender, KillSender, KillSender, KillBroker, KillBroker,
-            KillDatabase, KillDatabase,
+            KillApi,
+            KillApi,
+            KillApi,
+            KillSender,
+            KillSender,
+            KillSender,
+            KillSender,
+            KillBroker,
+            KillBroker,
+            KillDatabase,
+            KillDatabase,
         ];
         while !others.is_empty() {
             let next = chaos.below(others.len());
@@ -51,7 +60,9 @@ impl Chaos {
         let parts = plan.len() + 2;
         for (n, trouble) in plan.iter().enumerate() {
             let when = (n + 1) as f64 / parts as f64;
-            wait_until_for("the load goes on", Duration::from_secs(120), || load.progress() >= when || load.is_over());
+            wait_until_for("the load goes on", Duration::from_secs(120), || {
+                load.progress() >= when || load.is_over()
+            });
             assert!(!load.is_over(), "it was too short for {trouble:?}");
             println!("{trouble:?} after {} changes", load.acknowledged());
             self.make(*trouble, world);

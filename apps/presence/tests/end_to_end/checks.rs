@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::USERS;
 use super::chaos::wait_until_for;
 use super::client::Client;
 use super::hubs::{Member, World, user};
 use super::load::Latest;
-use super::USERS;
 
 /// Each hub that is told has what each user that it follows said last; and nothing of others.
 pub(crate) fn everybody_knows(world: &World, latest: &Latest, time: Duration) {

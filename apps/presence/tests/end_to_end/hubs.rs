@@ -54,8 +54,7 @@ pub(crate) struct Member {
 
 impl Member {
     fn start(name: &'static str, address: SocketAddr, config: String) -> Self {
-        let mut member =
-            Self { name, address, config, folder: Some(folder()), process: None, lives: 0 };
+        let mut member = Self { name, address, config, folder: Some(folder()), process: None, lives: 0 };
         member.come_back();
         member
     }
@@ -114,7 +113,8 @@ impl World {
         let [two, three] = [ports::free(), ports::free()];
         let one = |name, role| {
             let address = ports::free();
-            let config = config_of_one(address, role, broker.url(), &database, &[two, three, recorder.address]);
+            let config =
+                config_of_one(address, role, broker.url(), &database, &[two, three, recorder.address]);
             Member::start(name, address, config)
         };
         let apis = vec![one("api-1", "api"), one("api-2", "api")];
@@ -167,7 +167,13 @@ filter = \"info,presence=debug\"
 address = \"127.0.0.1:0\"
 ";
 
-fn config_of_one(address: SocketAddr, role: &str, broker: &str, database: &str, told: &[SocketAddr]) -> String {
+fn config_of_one(
+    address: SocketAddr,
+    role: &str,
+    broker: &str,
+    database: &str,
+    told: &[SocketAddr],
+) -> String {
     let mut config = format!(
         "{COMMON}
 [[listeners]]

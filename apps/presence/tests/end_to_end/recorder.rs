@@ -38,9 +38,11 @@ pub(crate) struct Recorder {
 
 impl Recorder {
     pub(crate) fn start() -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let shared = Arc::<Shared>::default();
-        let routes = Router::new().route("/_federation/send/{id}", put(write_down)).with_state(Arc::clone(&shared));
+        let routes =
+            Router::new().route("/_federation/send/{id}", put(write_down)).with_state(Arc::clone(&shared));
         let listener = runtime.block_on(tokio::net::TcpListener::bind(super::ports::free())).unwrap();
         let address = listener.local_addr().unwrap();
         #[expect(clippy::disallowed_methods, reason = "it is no service of ours")]
@@ -57,7 +59,11 @@ impl Recorder {
     }
 }
 
-async fn write_down(State(shared): State<Arc<Shared>>, Path(id): Path<String>, body: Bytes) -> (StatusCode, String) {
+async fn write_down(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<String>,
+    body: Bytes,
+) -> (StatusCode, String) {
     let beside = shared.in_flight.fetch_add(1, SeqCst);
     // Longer than nothing: so that what comes meanwhile is sent together.
     tokio::time::sleep(Duration::from_millis(5)).await;

@@ -63,7 +63,7 @@ pub(crate) fn ask(port: u16, request: &[u8]) -> Result<Vec<u8>> {
 }
 
 /// One whole answer: its headers say how long it is.
-fn read_answer(connection: &mut TcpStream, answer: &mut Vec<u8>) -> Result<()> {
+pub(crate) fn read_answer(connection: &mut TcpStream, answer: &mut Vec<u8>) -> Result<()> {
     answer.clear();
     let mut length = None;
     while length.is_none_or(|length| answer.len() < length) {

@@ -19,7 +19,7 @@ use crate::stats::Samples;
 use child::Child;
 use load::Load;
 
-pub(crate) use load::ask;
+pub(crate) use load::{ask, read_answer};
 pub(crate) use servers::run as serve;
 
 /// Over bare axum, in microseconds.
