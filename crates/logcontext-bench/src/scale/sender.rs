@@ -31,7 +31,7 @@ const TASKS: u64 = 50;
 #[derive(Deserialize, JsonSchema, Serialize)]
 struct PresenceChanged {
     user: String,
-    presence: &'static str,
+    presence: Cow<'static, str>,
     last_active: u64,
     revision: u64,
 }
@@ -166,6 +166,6 @@ async fn measure(bus: &Bus, hubs: &Hubs, sender: &Presence, events: u64) -> Resu
 async fn fire(bus: &Bus, user: &str, revision: u64) -> Result<()> {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
     let last_active = u64::try_from(now.as_millis())?;
-    bus.fire(&PresenceChanged { user: user.to_owned(), presence: "online", last_active, revision }).await?;
+    bus.fire(&PresenceChanged { user: user.to_owned(), presence: "online".into(), last_active, revision }).await?;
     Ok(())
 }
