@@ -25,6 +25,7 @@ mod kept_lease;
 mod listen;
 mod message;
 mod name;
+mod own_group;
 mod rpc;
 mod schema;
 mod sender;

@@ -3,6 +3,7 @@
 mod federation;
 mod followers;
 mod forget;
+mod hear;
 mod history;
 mod last_known;
 mod news;
