@@ -11,6 +11,7 @@ use super::persistently::{Stopped, persistently};
 use super::shard::Wanted;
 use super::shard_of;
 use super::shared::Shared;
+use crate::store::Position;
 use crate::time::Timestamp;
 
 /// Destinations that are behind are spread over so long each, and over so long at most.
@@ -42,7 +43,13 @@ pub(super) async fn load(
                 follows.set(&user, place, true);
             }
         }
-        let destination = persistently(stop, || store.destination(&peer.name, follows_all)).await?;
+        let mut destination = persistently(stop, || store.destination(&peer.name, follows_all)).await?;
+        if !shared.is_kept {
+            let (start, failures) = (Position::START, destination.failures);
+            let all = || store.fall_behind(&peer.name, &start, failures, destination.retry_at);
+            persistently(stop, all).await?;
+            destination.behind = Some(start);
+        }
         known.push((peer, follows_all, destination));
     }
     let behind = known.iter().filter(|(_, _, known)| known.behind.is_some()).count();

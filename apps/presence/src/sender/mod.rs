@@ -46,10 +46,18 @@ pub struct Sender {
 
 /// Begins to tell the other hubs of the settings what they follow. To be called in a context, of a hub that has a name.
 ///
+/// A broker in this process forgets with it what it was told: then each hub is told everything again at the start
+/// (`is_kept` is false).
+///
 /// # Errors
 /// If the bus takes no more, or somebody sends by it already.
-pub fn start(bus: &Bus, store: &Arc<Store>, settings: &FederationSettings) -> Result<Sender, BoxError> {
-    let shared = Arc::new(Shared::new(store, settings));
+pub fn start(
+    bus: &Bus,
+    store: &Arc<Store>,
+    settings: &FederationSettings,
+    is_kept: bool,
+) -> Result<Sender, BoxError> {
+    let shared = Arc::new(Shared::new(store, settings, is_kept));
     let figures: Arc<dyn Source> = shared.figures.clone();
     shared.supervisor.register(&figures);
     let (settings, of_shards, hubs_bus) = (settings.clone(), Arc::clone(&shared), bus.clone());
@@ -80,6 +88,16 @@ impl Sender {
     /// How many hubs something waits to be sent to, or is being sent to.
     pub fn pending_destinations(&self) -> usize {
         self.shared.figures.pending().destinations
+    }
+
+    /// How many states wait to be sent or are being sent, of all hubs together.
+    pub fn pending_states(&self) -> usize {
+        self.shared.figures.pending().states
+    }
+
+    /// How many hubs could not be told, and have to catch up.
+    pub fn behind(&self) -> usize {
+        self.shared.figures.pending().behind
     }
 }
 

@@ -102,8 +102,10 @@ async fn listen(bus: &Bus, number: u16, handlers: &Arc<Handlers>) -> Listening {
             async move { handlers.follows_changed(changed).await }
         }
     };
-    listening.0.push(started(|| rules(bus.listen(name, of_presence()))).await);
-    listening.0.push(started(|| rules(bus.listen(name, of_follows()))).await);
+    let presence = || rules(bus.listen(name, of_presence())).called("replication-PresenceChanged");
+    let follows = || rules(bus.listen(name, of_follows())).called("replication-FollowsChanged");
+    listening.0.push(started(presence).await);
+    listening.0.push(started(follows).await);
     listening
 }
 

@@ -28,6 +28,8 @@ pub(super) struct Shared {
     pub(super) backoff: Backoff,
     pub(super) timeout: Duration,
     pub(super) stale_after: Duration,
+    /// Whether the broker keeps what it is told when this process ends.
+    pub(super) is_kept: bool,
     pub(super) sending: Semaphore,
     pub(super) catching_up: Semaphore,
     /// No other process has it.
@@ -36,7 +38,7 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(store: &Arc<Store>, settings: &FederationSettings) -> Self {
+    pub(super) fn new(store: &Arc<Store>, settings: &FederationSettings, is_kept: bool) -> Self {
         Self {
             store: Arc::clone(store),
             supervisor: Supervisor::current(),
@@ -45,6 +47,7 @@ impl Shared {
             backoff: Backoff { first: settings.retry_first.get(), limit: settings.retry_limit.get() },
             timeout: settings.timeout.get(),
             stale_after: settings.stale_after.get(),
+            is_kept,
             sending: Semaphore::new(SENDING),
             catching_up: Semaphore::new(CATCHING_UP),
             process: fastrand::u64(..),
