@@ -4,6 +4,8 @@
 //! - [`Bus`]: one handle; cloned anywhere, used from any task, thread or runtime, and from sync code.
 //! - [`Event`]: [`Bus::fire`] stores it, every group that [listens](Bus::listen) gets it, at least once.
 //! - [`Rpc`]: [`Bus::call`] asks, at most once, whoever [serves](Bus::serve) it.
+//! - `Outbox` (feature `outbox`): events that are stored with the data, in the same database transaction, and sent from
+//!   there: `Bus::fire_in`.
 //! - [`transport`]: what a broker must be able to do. In one process ([`Memory`](transport::Memory)), or Redis Streams (feature `redis`).
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -23,6 +25,8 @@ mod kept;
 mod listen;
 mod message;
 mod name;
+#[cfg(feature = "outbox")]
+mod outbox;
 mod rpc;
 mod schema;
 mod sender;
@@ -44,6 +48,8 @@ pub use listen::{
     StopReason,
 };
 pub use name::InvalidName;
+#[cfg(feature = "outbox")]
+pub use outbox::{FireInError, Outbox, OutboxConfig, OutboxError, SetAside};
 pub use rpc::Rpc;
 pub use schema::SchemaSet;
 pub use serve::{Caller, Serve, Served};
@@ -52,3 +58,8 @@ pub use serve::{Caller, Serve, Served};
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/guide/bus.md")]
 pub struct Guide;
+
+/// The guide's examples are tests.
+#[cfg(all(doctest, feature = "outbox"))]
+#[doc = include_str!("../../../docs/guide/outbox.md")]
+pub struct OutboxGuide;
