@@ -7,6 +7,7 @@
 //! - `store/`: transactions, what is told after a commit, and tidying up in batches;
 //! - `store/profiles.rs`, `store/last_known.rs`: what is looked up once, and what is known without asking;
 //! - `timeout.rs`, `prune.rs`: background processes;
+//! - `store/publish.rs`: what is stored with the data, to be told by the bus;
 //! - `bus/`: what others are told by the bus, and may ask;
 //! - `api/error.rs`: what becomes of a database's errors;
 //! - `api/stream.rs`: server-sent events that end when the service does.

@@ -14,7 +14,7 @@ use logcontext_bus::{Bus, BusConfig, FireInError, Outbox};
 use logcontext_db::{Backend, Error};
 use stored::broker::Broker;
 use stored::{
-    Own, PATIENCE, Set, fire, hear, next, number, on_both_databases, open, quick, rows, set, soon, until, with, with_and,
+    Own, PATIENCE, Set, fire, hear, next, number, open, quick, rows, set, soon, until, with, with_and,
 };
 
 async fn memory() -> Bus {
@@ -26,7 +26,7 @@ fn keys_in_order(events: &[Set]) -> bool {
     events.iter().all(|set| last.insert(&set.user, set.n).is_none_or(|before| before < set.n))
 }
 
-on_both_databases! {
+stored::on_both_databases! {
     fn what_was_committed_is_heard_and_belongs_to_the_request_that_fired_it(own: Own) {
         with(&own, async |url, _| {
             let (database, bus) = (open(&url).await, memory().await);

@@ -10,7 +10,7 @@ use std::time::Duration;
 use logcontext_bus::OutboxConfig;
 use stored::broker::Broker;
 use stored::{
-    Own, PATIENCE, Process, Set, fire, is_leased, number, on_both_databases, quick, rows, set, until, with,
+    Own, PATIENCE, Process, Set, fire, is_leased, number, quick, rows, set, until, with,
 };
 
 /// Nobody gets the lease because its time is over.
@@ -51,7 +51,7 @@ fn assert_in_order(broker: &Broker, count: u64) {
     }
 }
 
-on_both_databases! {
+stored::on_both_databases! {
     fn one_of_two_sends_and_at_its_end_the_other_goes_on_at_once(own: Own) {
         with(&own, async |url, _| {
             let broker = Broker::default();

@@ -11,7 +11,7 @@ use logcontext::testing::Record;
 use logcontext_bus::{BusConfig, OutboxConfig};
 use stored::broker::Broker;
 use stored::{
-    Own, Process, figure, fire, number, on_both_databases, open, quick, rows, set, until, with, with_and,
+    Own, Process, figure, fire, number, open, quick, rows, set, until, with, with_and,
 };
 
 fn impatient() -> OutboxConfig {
@@ -24,9 +24,9 @@ fn of_message<'a>(records: &'a [Record], message: &str) -> Vec<&'a Record> {
 
 const ASIDE: &str = "SELECT count(*) FROM logcontext_outbox_aside";
 
-on_both_databases! {
+stored::on_both_databases! {
     fn what_the_broker_refuses_again_and_again_is_set_aside_and_can_be_brought_back(own: Own) {
-        let test = with_and(&own, async |url, supervisor| {
+        let test = with_and(&own, async |url, _| {
             let broker = Broker::default();
             let one = Process::start(&url, &broker, impatient()).await;
             broker.refuse("mallory", "no\u{1b}[2J such thing");
@@ -50,7 +50,6 @@ on_both_databases! {
             assert!(!one.outbox.forget(aside[1].id).await.unwrap());
             assert_eq!(number(&one.database, ASIDE).await, 0);
             one.end().await;
-            let _ = supervisor;
         });
         let records = test.records();
         let said = of_message(&records, "an event could not be sent, and was set aside");
@@ -139,7 +138,7 @@ on_both_databases! {
     }
 
     fn while_the_broker_is_away_events_wait_and_it_is_said_once(own: Own) {
-        let test = with_and(&own, async |url, _| {
+        let test = with_and(&own, async |url, test| {
             let broker = Broker::default();
             let config = OutboxConfig { warn_after: Duration::from_millis(50), ..quick() };
             let one = Process::start(&url, &broker, config).await;
@@ -148,6 +147,10 @@ on_both_databases! {
             until("they are counted", async || figure(&one.supervisor, "outbox_rows") == Some(2.0)).await;
             let oldest = || figure(&one.supervisor, "outbox_oldest_seconds");
             until("the oldest gets older", async || oldest() > Some(0.2)).await;
+            until("it is said", async || {
+                !of_message(&test.records(), "events wait in the outbox for long").is_empty()
+            })
+            .await;
             broker.is_away(false);
             until("all are sent", async || rows(&one.database).await == 0).await;
             assert_eq!(broker.published(), [set("alice", 1), set("alice", 2)]);

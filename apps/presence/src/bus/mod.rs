@@ -1,6 +1,5 @@
 //! What others are told of presence, and may ask: by the bus.
 
-mod announce;
 mod answer;
 mod audit;
 pub mod command;
@@ -13,18 +12,17 @@ use logcontext_bus::Bus;
 use logcontext_service::BoxError;
 
 use crate::store::Store;
-pub(crate) use announce::announce;
 pub use messages::{Current, GetPresence, GetPresenceError, PresenceChanged, schemas};
 pub use settings::BusSettings;
 
-/// Connects to the bus, tells it from now on of what changes in the store, listens and answers.
+/// Connects to the bus, has it told from now on of what changes in the store, by its outbox, listens and answers.
 ///
 /// # Errors
-/// If there is no such bus, or it cannot be reached in time.
+/// If there is no such bus, or it cannot be reached in time; or if the store cannot.
 pub async fn start(settings: &BusSettings, store: &Arc<Store>) -> Result<Bus, BoxError> {
     let bus = Bus::connect(&settings.config()).await?;
     audit::start(&bus).await?;
     answer::start(&bus, store).await?;
-    store.announce_by(bus.clone());
+    store.publish_by(&bus).await?;
     Ok(bus)
 }

@@ -40,8 +40,18 @@ impl Own {
     }
 }
 
-/// Tests that hold on both databases: `sqlite::name`, and `postgres::name`, which needs a server.
+/// Tests that hold on both databases: `sqlite::name`, and `postgres::name`, which needs a server. What `sqlite::name` needs
+/// is said by its attribute.
 macro_rules! on_both_databases {
+    (only postgres $(fn $name:ident($own:ident: Own) $body:block)*) => {
+        mod postgres {
+            use super::*;
+            $(#[test] #[ignore = "needs PostgreSQL: cargo xtask test"] fn $name() {
+                let $own = Own::postgres();
+                $body
+            })*
+        }
+    };
     ($($(#[$attribute:meta])* fn $name:ident($own:ident: Own) $body:block)*) => {
         mod sqlite {
             use super::*;
@@ -50,29 +60,25 @@ macro_rules! on_both_databases {
                 $body
             })*
         }
-        mod postgres {
-            use super::*;
-            $(#[test] #[ignore = "needs PostgreSQL: cargo xtask test"] $(#[$attribute])* fn $name() {
-                let $own = Own::postgres();
-                $body
-            })*
-        }
+        stored::on_both_databases! { only postgres $(fn $name($own: Own) $body)* }
     };
 }
 pub(crate) use on_both_databases;
 
 /// Runs the test beside two workers, shuts down what it has left, and looks whether anything is left then.
 pub fn with(own: &Own, f: impl AsyncFnOnce(String, Supervisor)) {
-    drop(with_and(own, f));
+    drop(with_and(own, async |url, test| f(url, test.supervisor().clone()).await));
 }
 
 /// The same, and what was seen of it.
-pub fn with_and(own: &Own, f: impl AsyncFnOnce(String, Supervisor)) -> Test {
+pub fn with_and(own: &Own, f: impl AsyncFnOnce(String, &Test)) -> Test {
     crate::support::short_panics();
     let test = testing::start();
     crate::support::patient(test.supervisor());
-    let runtime = test.multi_thread(2);
-    let work = f(own.url.clone(), test.supervisor().clone()).in_context(LogContext::new("test"));
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(2).enable_all().on_thread_start(test.thread_start());
+    let runtime = builder.on_thread_park(logcontext::expect_sentinel).build().unwrap();
+    let work = f(own.url.clone(), &test).in_context(LogContext::new("test"));
     runtime.block_on(async { soon("the test", work).await });
     let shutdown = runtime.block_on(test.supervisor().shutdown(PATIENCE));
     assert!(shutdown.aborted.is_empty(), "{:?}", shutdown.aborted);
