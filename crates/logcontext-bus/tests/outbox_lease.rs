@@ -9,9 +9,7 @@ use std::time::Duration;
 
 use logcontext_bus::OutboxConfig;
 use stored::broker::Broker;
-use stored::{
-    Own, PATIENCE, Process, Set, fire, is_leased, number, quick, rows, set, until, with,
-};
+use stored::{Own, PATIENCE, Process, Set, fire, is_leased, number, quick, rows, set, until, with};
 
 /// Nobody gets the lease because its time is over.
 fn for_long() -> OutboxConfig {

@@ -22,7 +22,9 @@ async fn kept(bus: &Bus) -> Vec<Set> {
         let Some(last) = page.last() else { break };
         before = Some(last.id);
         let is_last = page.len() < 1_000;
-        all.extend(page.iter().map(|past| (past.partition, past.id, serde_json::from_str(&past.body).unwrap())));
+        all.extend(
+            page.iter().map(|past| (past.partition, past.id, serde_json::from_str(&past.body).unwrap())),
+        );
         if is_last {
             break;
         }

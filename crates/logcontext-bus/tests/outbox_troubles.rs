@@ -10,9 +10,7 @@ use std::time::Duration;
 use logcontext::testing::Record;
 use logcontext_bus::{BusConfig, OutboxConfig};
 use stored::broker::Broker;
-use stored::{
-    Own, Process, figure, fire, number, open, quick, rows, set, until, with, with_and,
-};
+use stored::{Own, Process, figure, fire, number, open, quick, rows, set, until, with, with_and};
 
 fn impatient() -> OutboxConfig {
     OutboxConfig { max_refusals: 3, ..quick() }

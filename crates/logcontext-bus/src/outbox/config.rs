@@ -106,6 +106,9 @@ mod tests {
             wrong(OutboxConfig { in_flight: 0, ..default.clone() }),
             "in_flight is 0: expected at least 1"
         );
-        assert_eq!(wrong(OutboxConfig { max_refusals: 0, ..default }), "max_refusals is 0: expected at least 1");
+        assert_eq!(
+            wrong(OutboxConfig { max_refusals: 0, ..default }),
+            "max_refusals is 0: expected at least 1"
+        );
     }
 }

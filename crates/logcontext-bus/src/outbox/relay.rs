@@ -199,9 +199,9 @@ impl Relay {
         let parameters = (i64::from(self.config.batch), pausing, BYTES);
         let rows = self.database.query("outbox_page", sql, parameters).await?;
         let max_message = self.bus.config.max_message;
-        let page =
-            rows.iter().map(|row| Entry::read(row, max_message)).collect::<Result<Vec<_>, _>>()?;
-        let bytes: usize = page.iter().filter_map(|entry| Some(entry.publish.as_ref().ok()?.message.len())).sum();
+        let page = rows.iter().map(|row| Entry::read(row, max_message)).collect::<Result<Vec<_>, _>>()?;
+        let bytes: usize =
+            page.iter().filter_map(|entry| Some(entry.publish.as_ref().ok()?.message.len())).sum();
         let is_all = is_all && page.len() < usize::from(self.config.batch) && bytes < BYTES as usize;
         Ok((page, is_all))
     }

@@ -67,9 +67,8 @@ impl Outbox {
     /// The database's.
     pub async fn forget(&self, id: i64) -> Result<bool, OutboxError> {
         let database = self.database();
-        let forgotten = database.run_interaction("outbox_forget", |mut txn| async move {
-            txn.execute(DROP_ASIDE, (id,)).await
-        });
+        let forgotten = database
+            .run_interaction("outbox_forget", |mut txn| async move { txn.execute(DROP_ASIDE, (id,)).await });
         Ok(forgotten.await? > 0)
     }
 }

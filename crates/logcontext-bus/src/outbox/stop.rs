@@ -25,7 +25,12 @@ impl Stop {
     }
 
     /// Completes when it was asked to end, or the service is shutting down, or the bus is closed. Answers by when.
-    pub(super) async fn asked(&self, supervisor: &Supervisor, bus: &CancellationToken, drain: Duration) -> Instant {
+    pub(super) async fn asked(
+        &self,
+        supervisor: &Supervisor,
+        bus: &CancellationToken,
+        drain: Duration,
+    ) -> Instant {
         tokio::select! {
             biased;
             () = self.asked.cancelled() => {}

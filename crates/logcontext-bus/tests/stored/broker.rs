@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use logcontext_bus::ConnectError;
 use logcontext_bus::transport::{
-    CallTransport, Connector, Doing, EventId, EventLog, EventTransport, Leases, Link, Memory, Publish, Schemas,
-    Status, Subscribe, Subscription, Transport, TransportError,
+    CallTransport, Connector, Doing, EventId, EventLog, EventTransport, Leases, Link, Memory, Publish,
+    Schemas, Status, Subscribe, Subscription, Transport, TransportError,
 };
 use tokio::sync::Semaphore;
 

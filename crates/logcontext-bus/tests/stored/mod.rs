@@ -7,9 +7,9 @@ use std::borrow::Cow;
 use std::future::Future;
 use std::time::Duration;
 
-use logcontext::{FutureExt as _, LogContext, Supervisor};
 use logcontext::source::{Buckets, Collector};
 use logcontext::testing::{self, Test};
+use logcontext::{FutureExt as _, LogContext, Supervisor};
 use logcontext_bus::{Bus, Event, FireInError, Listener, Outbox, OutboxConfig};
 use logcontext_db::{Database, Error};
 use logcontext_testservers::Postgres;
