@@ -8,6 +8,7 @@
 //! - `store/profiles.rs`, `store/last_known.rs`: what is looked up once, and what is known without asking;
 //! - `timeout.rs`, `prune.rs`: background processes;
 //! - `role.rs`: what a process does where there are several;
+//! - `store/publish.rs`: what is stored with the data, to be told by the bus;
 //! - `bus/`: what others are told by the bus, and may ask;
 //! - `federation/`, `sender/`: other hubs, and how they are told;
 //! - `api/error.rs`: what becomes of a database's errors;

@@ -19,6 +19,8 @@ use crate::figures::ConnectionFigures;
 use crate::fire::KnownEvents;
 use crate::handlers::Handlers;
 use crate::listen::ListenerNames;
+#[cfg(feature = "outbox")]
+use crate::outbox::Wakers;
 use crate::schema::{Checks, Sharing};
 use crate::serve::Serving;
 use crate::transport::{Connector, Inbox, Link, Memory, Status, Transport};
@@ -61,6 +63,9 @@ pub(crate) struct Inner {
     pub(crate) serving: Serving,
     /// So many nested calls are handled.
     pub(crate) nested: AtomicUsize,
+    /// The outboxes that events are stored in.
+    #[cfg(feature = "outbox")]
+    pub(crate) outboxes: Wakers,
     _sweeping: Sweeping,
     /// The supervisor has no hold on it.
     _figures: Arc<dyn Source>,
@@ -146,6 +151,8 @@ impl Bus {
             callees,
             serving: Serving::default(),
             nested: AtomicUsize::new(0),
+            #[cfg(feature = "outbox")]
+            outboxes: Wakers::default(),
             _sweeping: sweeping,
             _figures: figures,
         })))

@@ -5,6 +5,8 @@
 //! - [`Event`]: [`Bus::fire`] stores it, every group that [listens](Bus::listen) gets it, at least once.
 //! - [`Rpc`]: [`Bus::call`] asks, at most once, whoever [serves](Bus::serve) it.
 //! - [`Bus::shard`]: splits work among the processes of a service, each shard held by one at a time.
+//! - `Outbox` (feature `outbox`): events that are stored with the data, in the same database transaction, and sent from
+//!   there: `Bus::fire_in`.
 //! - [`transport`]: what a broker must be able to do. In one process ([`Memory`](transport::Memory)), or Redis Streams (feature `redis`).
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -26,6 +28,8 @@ mod listen;
 mod message;
 mod name;
 mod own_group;
+#[cfg(feature = "outbox")]
+mod outbox;
 mod rpc;
 mod schema;
 mod sender;
@@ -48,6 +52,8 @@ pub use listen::{
     StopReason,
 };
 pub use name::InvalidName;
+#[cfg(feature = "outbox")]
+pub use outbox::{FireInError, Outbox, OutboxConfig, OutboxError, SetAside};
 pub use rpc::Rpc;
 pub use schema::SchemaSet;
 pub use serve::{Caller, Serve, Served};
@@ -57,3 +63,8 @@ pub use shards::{Shard, Sharding};
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/guide/bus.md")]
 pub struct Guide;
+
+/// The guide's examples are tests.
+#[cfg(all(doctest, feature = "outbox"))]
+#[doc = include_str!("../../../docs/guide/outbox.md")]
+pub struct OutboxGuide;

@@ -139,6 +139,19 @@ impl<'r, T: Decode<'r, sqlx::Postgres> + Type<sqlx::Postgres>> sealed::Column<'r
     }
 }
 
+/// Without a database there is no row: whoever is built upon this library is built all the same.
+#[cfg(not(any(feature = "sqlite", feature = "postgres")))]
+impl<T> sealed::ColumnName for T {}
+
+#[cfg(not(any(feature = "sqlite", feature = "postgres")))]
+impl<'r, T> sealed::Column<'r> for T {
+    fn from_row(row: &'r Row, _: &impl sealed::ColumnName) -> Result<Self, sqlx::Error> {
+        match row.0 {
+            Inner::None(never) => match never {},
+        }
+    }
+}
+
 /// SQLite's type of what is `NULL`: sqlx knows it, but has no name for it.
 #[cfg(feature = "sqlite")]
 static NULL: OnceLock<SqliteTypeInfo> = OnceLock::new();

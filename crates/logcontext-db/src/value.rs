@@ -149,6 +149,20 @@ where
     }
 }
 
+/// Without a database there is no statement: whoever is built upon this library is built all the same.
+#[cfg(not(any(feature = "sqlite", feature = "postgres")))]
+impl<T> sealed::Parameter for T {
+    fn add_to(self, arguments: &mut Arguments) -> Result<(), BoxDynError> {
+        self.add_ref_to(arguments)
+    }
+
+    fn add_ref_to(&self, arguments: &mut Arguments) -> Result<(), BoxDynError> {
+        match arguments.0 {
+            Inner::None(never) => match never {},
+        }
+    }
+}
+
 /// All values of a statement, in the order of `$1`, `$2`, ..: a tuple, or `()` for none. For a number of values that
 /// is not known beforehand, implement it.
 ///

@@ -39,7 +39,7 @@ fn metrics(found: &Exposition) -> BTreeSet<String> {
 
 /// What is set as code in a document, and looks like a metric.
 fn named_in(document: &str) -> BTreeSet<String> {
-    let starts = ["logcontext_", "process_", "db_", "cache_", "keyed_queue_", "log_", "bus_"];
+    let starts = ["logcontext_", "process_", "db_", "cache_", "keyed_queue_", "log_", "bus_", "outbox_"];
     let code = document.split('`').skip(1).step_by(2);
     let names = code.map(|code| code.split('{').next().unwrap_or_default());
     names

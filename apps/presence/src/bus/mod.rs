@@ -1,6 +1,5 @@
 //! What others are told of presence, and may ask: by the bus.
 
-mod announce;
 mod answer;
 mod audit;
 pub mod command;
@@ -15,14 +14,14 @@ use logcontext_service::BoxError;
 
 use crate::role::Role;
 use crate::store::Store;
-pub(crate) use announce::announce;
 pub use messages::{Current, GetPresence, GetPresenceError, PresenceChanged, schemas};
 pub use settings::BusSettings;
 
-/// Connects to the bus, tells it from now on of what changes in the store, and listens and answers as its role is.
+/// Connects to the bus, has it told from now on of what changes in the store, by its outbox, and listens and answers as its
+/// role is.
 ///
 /// # Errors
-/// If there is no such bus, or it cannot be reached in time.
+/// If there is no such bus, or it cannot be reached in time; or if the store cannot.
 pub async fn start(settings: &BusSettings, role: Role, store: &Arc<Store>) -> Result<Bus, BoxError> {
     let bus = Bus::connect(&settings.config()).await?;
     if role.sends() {
@@ -34,6 +33,6 @@ pub async fn start(settings: &BusSettings, role: Role, store: &Arc<Store>) -> Re
             hear::start(&bus, store).await?;
         }
     }
-    store.announce_by(bus.clone());
+    store.publish_by(&bus).await?;
     Ok(bus)
 }

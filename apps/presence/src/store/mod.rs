@@ -8,16 +8,16 @@ mod history;
 mod last_known;
 mod news;
 mod profiles;
+mod publish;
 mod row;
 mod schema;
 mod set;
 mod time_out;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use logcontext_bus::Bus;
 use logcontext_cache::Linearizer;
 use logcontext_db::{Backend, Closed, Database, Error};
 use logcontext_service::config::DatabaseUrl;
@@ -28,6 +28,7 @@ pub use federation::{Change, Destination, FollowError, Page, Position};
 pub use followers::Following;
 use last_known::LastKnown;
 use news::News;
+use publish::Publisher;
 pub use set::SetError;
 pub use time_out::{TimedOut, Timeouts};
 
@@ -42,6 +43,8 @@ const TRIES: u32 = 5;
 pub struct Store {
     database: Database,
     news: News,
+    /// `None` until there is one.
+    publisher: OnceLock<Publisher>,
     /// Updates of one user are made one after the other: they would be in each other's way in the database, each of
     /// them with a connection of its own.
     turns: Linearizer<UserId>,
@@ -83,15 +86,9 @@ impl Store {
             followers: Arc::default(),
             last_known: LastKnown::new(users, limits.last_known),
             profiles: profiles::profiles(&database, users),
-            bus: Arc::default(),
         };
         let turns = Linearizer::new("updates");
-        Ok(Self { database, news, turns, max_users: limits.max_users.into() })
-    }
-
-    /// Tells this bus of all changes from now on. The first one counts.
-    pub fn announce_by(&self, bus: Bus) {
-        let _ = self.news.bus.set(bus);
+        Ok(Self { database, news, publisher: OnceLock::new(), turns, max_users: limits.max_users.into() })
     }
 
     /// Closes all connections, and waits for that until the deadline.

@@ -1,13 +1,10 @@
 //! [`News`]: who is to hear of what was committed.
 
-use std::sync::{Arc, OnceLock};
-
-use logcontext_bus::Bus;
+use std::sync::Arc;
 
 use super::followers::Followers;
 use super::last_known::LastKnown;
 use super::profiles::Profiles;
-use crate::bus::announce;
 use crate::presence::Presence;
 use crate::user::UserId;
 
@@ -17,19 +14,14 @@ pub(super) struct News {
     pub(super) followers: Arc<Followers>,
     pub(super) last_known: LastKnown,
     pub(super) profiles: Profiles,
-    /// `None` until there is one.
-    pub(super) bus: Arc<OnceLock<Bus>>,
 }
 
 impl News {
-    /// The presence of these has changed: says so in this process, and to others by the bus.
-    pub(super) fn tell(&self, changed: Vec<(UserId, Presence)>) {
-        for (user, presence) in &changed {
+    /// The presence of these has changed: says so in this process. Others hear of it by the bus.
+    pub(super) fn tell(&self, changed: &[(UserId, Presence)]) {
+        for (user, presence) in changed {
             self.last_known.learn(user, presence);
             self.followers.tell(user, presence);
-        }
-        if let Some(bus) = self.bus.get() {
-            announce(bus, changed);
         }
     }
 

@@ -37,8 +37,8 @@ const ADD_HISTORY: &str = "INSERT INTO history (user_name, state, status_msg, at
 
 impl Store {
     /// Sets somebody's presence, and keeps a note of it in the history if they are another state or say something
-    /// else than before: all of it in one transaction, after those of the same user that came before. Then tells who
-    /// follows them.
+    /// else than before: all of it in one transaction, after those of the same user that came before, and with what the
+    /// bus is told of it. Then tells who follows them.
     ///
     /// # Errors
     /// If the user is new and there is no room, or the database fails.
@@ -59,8 +59,9 @@ impl Store {
                     None => self.add(&mut txn, user, new).await?,
                 };
                 let presence = Presence { revision, ..new.clone() };
-                let (news, set) = (self.news.clone(), vec![(user.clone(), presence.clone())]);
-                txn.after_commit(move || news.tell(set));
+                self.publish(&mut txn, user, &presence).await?;
+                let (news, set) = (self.news.clone(), [(user.clone(), presence.clone())]);
+                txn.after_commit(move || news.tell(&set));
                 Ok(presence)
             })
             .await

@@ -69,9 +69,12 @@ impl Store {
                 let mut changed = change(&mut txn, TO_OFFLINE, now.before(timeouts.offline), now).await?;
                 changed
                     .extend(change(&mut txn, TO_UNAVAILABLE, now.before(timeouts.unavailable), now).await?);
+                for (user, presence) in &changed {
+                    self.publish(&mut txn, user, presence).await?;
+                }
                 let (news, told) = (self.news.clone(), changed.clone());
                 if !told.is_empty() {
-                    txn.after_commit(move || news.tell(told));
+                    txn.after_commit(move || news.tell(&told));
                 }
                 Ok(changed)
             })

@@ -21,8 +21,7 @@ use crate::sender::sender;
 use crate::transport::{EventId, Publish, TransportError};
 use crate::within::{pause, waiting, within};
 
-use known::KnownEvent;
-pub(crate) use known::{KnownEvents, MAX_PARTITIONS};
+pub(crate) use known::{KnownEvent, KnownEvents, MAX_PARTITIONS};
 
 impl Bus {
     /// Fires an event: every group that listens to it gets it, at least once. The event is read and checked now; it is
@@ -122,7 +121,8 @@ impl fmt::Debug for Fire {
     }
 }
 
-fn prepare<E: Event>(
+/// Reads and checks it, and says whose it is.
+pub(crate) fn prepare<E: Event>(
     inner: &Arc<Inner>,
     event: &E,
     sender: &LogContext,

@@ -109,6 +109,14 @@ pub trait EventTransport: Send + Sync {
     /// nobody knows; the transport itself has not tried again.
     fn publish(&self, event: Publish) -> Doing<'_, EventId>;
 
+    /// Does this refusal, as [`TransportError::Refused`](super::TransportError::Refused) has it, say something of the broker
+    /// and not of the message: that its memory is full, or that it is still starting? Then it is worth another try however
+    /// often it has come.
+    fn is_passing(&self, refusal: &str) -> bool {
+        let _ = refusal;
+        false
+    }
+
     /// Begins to listen: completes once the group is there, so that whatever is fired afterwards will come.
     fn subscribe(&self, wish: Subscribe) -> Doing<'_, Arc<dyn Subscription>>;
 }

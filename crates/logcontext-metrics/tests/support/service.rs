@@ -10,7 +10,7 @@ use logcontext::{
     ContextKind, Counter, Ending, FutureExt as _, LogContext, Supervisor, background, current_context,
     measure, measure_sync,
 };
-use logcontext_bus::{Bus, BusConfig, Event, Retention, Rpc, Shard};
+use logcontext_bus::{Bus, BusConfig, Event, Outbox, Retention, Rpc, Shard};
 use logcontext_cache::{CachedLookup, ExpiringCache, KeyedRwLock, Linearizer};
 use logcontext_db::{Database, Error};
 use logcontext_tracing::{LogGuard, LogTarget};
@@ -54,6 +54,7 @@ pub struct Service {
     rooms: Linearizer<u64>,
     devices: KeyedRwLock<u64>,
     bus: Bus,
+    outbox: Outbox,
     log: LogGuard,
 }
 
@@ -107,9 +108,15 @@ impl Service {
         while !Self::shows(&Supervisor::current(), "bus_dead_letters") {
             tokio::time::sleep(MILLISECOND).await;
         }
+        let db = Database::open("sqlite::memory:").await.expect("there is memory");
+        let outbox = Outbox::open(&bus, &db).await.expect("there is memory");
+        while !Self::shows(&Supervisor::current(), "outbox_rows") {
+            tokio::time::sleep(MILLISECOND).await;
+        }
         Self {
             bus,
-            db: Database::open("sqlite::memory:").await.expect("there is memory"),
+            db,
+            outbox,
             lookup: CachedLookup::builder("profiles").capacity(10).build(find),
             cache: ExpiringCache::builder("sessions").capacity(10).build(),
             rooms: Linearizer::new("rooms"),
@@ -149,10 +156,11 @@ impl Service {
 
     /// Ends it.
     pub fn stop(self, runtime: &Runtime, test: &Test) {
-        let Self { db, lookup, cache, bus, log, .. } = self;
+        let Self { db, lookup, cache, bus, outbox, log, .. } = self;
         drop((lookup, cache));
         let shutdown = test.supervisor().context("shutdown").start();
         let ending = async {
+            outbox.close(Duration::from_secs(5)).await;
             bus.close(Duration::from_secs(5)).await;
             db.close(Duration::from_secs(5)).await;
         };

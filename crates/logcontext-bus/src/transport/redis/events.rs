@@ -21,6 +21,24 @@ use crate::transport::{
     TransportError,
 };
 
+/// The errors by which Redis speaks of itself: as the driver calls those that it knows, and as they are.
+const PASSING: [&str; 14] = [
+    "BusyLoading",
+    "LOADING",
+    "ReadOnly",
+    "READONLY",
+    "MasterDown",
+    "MASTERDOWN",
+    "ClusterDown",
+    "CLUSTERDOWN",
+    "TryAgain",
+    "TRYAGAIN",
+    "OOM",
+    "MISCONF",
+    "BUSY",
+    "NOREPLICAS",
+];
+
 impl EventTransport for RedisTransport {
     fn publish(&self, event: Publish) -> Doing<'_, EventId> {
         let shared = &self.shared;
@@ -28,6 +46,11 @@ impl EventTransport for RedisTransport {
         let mut add = cmd("XADD");
         add.arg(shared.keys.events(event, partition)).arg("*").arg("m").arg(message.to_frame());
         Box::pin(shared.queues.ask(Kind::Events, add, move |asker| Then::Publish { event, partition, asker }))
+    }
+
+    fn is_passing(&self, refusal: &str) -> bool {
+        let code = refusal.trim_start_matches('"').split([':', ' ', '"']).next();
+        code.is_some_and(|code| PASSING.contains(&code))
     }
 
     fn subscribe(&self, wish: Subscribe) -> Doing<'_, Arc<dyn Subscription>> {

@@ -133,7 +133,7 @@ impl Session {
                 continue;
             }
             match wire.ask(&commands, Duration::ZERO).await {
-                Ok(answers) => self.settle(&commands, thens, answers)?,
+                Ok(answers) => self.settle(&commands, thens, answers, &mut registered)?,
                 Err(why) => return Err(self.lost(&commands, thens, why)),
             }
         }
@@ -240,6 +240,7 @@ impl Session {
         commands: &Pipeline,
         thens: VecDeque<Then>,
         answers: Vec<Value>,
+        registered: &mut FxHashSet<(&'static str, u16)>,
     ) -> Result<(), Arc<str>> {
         let mut lost = None;
         for ((command, then), answer) in commands.cmd_iter().zip(thens).zip(answers) {
@@ -254,7 +255,13 @@ impl Session {
                         then => then.fail(TransportError::Lost(Arc::clone(why))),
                     }
                 }
-                Value::ServerError(error) => then.fail(TransportError::Refused(error.to_string())),
+                Value::ServerError(error) => {
+                    if let Then::Publish { event, partition, .. } = then {
+                        // Its stream may not have been entered into the registry either: again with the next one.
+                        registered.remove(&(event, partition));
+                    }
+                    then.fail(TransportError::Refused(error.to_string()));
+                }
                 answer => self.answer(then, answer),
             }
         }
