@@ -8,6 +8,7 @@
 //! - `store/profiles.rs`, `store/last_known.rs`: what is looked up once, and what is known without asking;
 //! - `timeout.rs`, `prune.rs`: background processes;
 //! - `bus/`: what others are told by the bus, and may ask;
+//! - `status/`: all processes in one table;
 //! - `api/error.rs`: what becomes of a database's errors;
 //! - `api/stream.rs`: server-sent events that end when the service does.
 
@@ -19,6 +20,8 @@ pub mod profile;
 pub mod prune;
 pub mod server;
 pub mod settings;
+mod show;
+pub mod status;
 pub mod store;
 pub mod time;
 pub mod timeout;

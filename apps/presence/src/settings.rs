@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bus::BusSettings;
 use crate::prune::Retention;
+use crate::status::StatusSettings;
 use crate::store::{Limits, Timeouts};
 
 const DAY: u64 = 24 * 60 * 60;
@@ -29,6 +30,8 @@ pub struct PresenceSettings {
     pub prune_every: PositiveTime,
     /// The bus that others hear of changes by.
     pub bus: BusSettings,
+    /// What `presence status` looks at.
+    pub status: StatusSettings,
 }
 
 impl Default for PresenceSettings {
@@ -42,6 +45,7 @@ impl Default for PresenceSettings {
             user_retention: seconds(30 * DAY),
             prune_every: seconds(60),
             bus: BusSettings::default(),
+            status: StatusSettings::default(),
         }
     }
 }

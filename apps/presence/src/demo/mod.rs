@@ -9,10 +9,8 @@ mod options;
 mod progress;
 mod report;
 mod routes;
-mod table;
 mod tally;
 mod text;
-mod units;
 
 use std::io::{Write, stderr, stdout};
 use std::net::SocketAddr;

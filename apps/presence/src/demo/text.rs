@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use super::balance::Balance;
 use super::report::{Report, Requests, Work};
-use super::table::Table;
-use super::units::{count, percent, ratio, time};
+use crate::show::{Table, count, percent, ratio, time};
 
 impl Display for Report {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
