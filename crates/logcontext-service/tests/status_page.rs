@@ -54,9 +54,10 @@ fn it_says_who_it_is_what_runs_and_what_it_has_cost() {
 #[test]
 fn what_was_raised_is_counted_there() {
     on_both(settings, async |running| {
-        let context = running.test.supervisor().context("GET-1").start();
-        context.finish();
-        context.scope(|| {});
+        let [done, test] = ["GET-1", "test"].map(|name| running.test.supervisor().context(name).start());
+        done.finish();
+        test.scope(|| done.scope(|| {}));
+        test.finish();
         let page = page(running).await;
         let raised = running.test.take(DiagnosticKind::FinishedRestarted);
         assert_eq!(raised.len(), 1);

@@ -124,23 +124,31 @@ fn raised(overview: &Overview) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
+/// What others have cost on their behalf has a column if there is any.
 fn costs(all: &[Cost], most: usize) -> String {
+    let has_remote = all.iter().any(|cost| cost.remote_calls > 0);
+    let remote = if has_remote { "remote" } else { "" };
     let mut table =
-        Table::new(["all together, by label", "count", "failed", "CPU", "txns", "in txns", "wait", "remote"]);
+        Table::new(["all together, by label", "count", "fail", "CPU", "txns", "in txns", "wait", remote]);
+    let width = if has_remote { 23 } else { 31 };
     for cost in all.iter().take(most) {
         let label = cost.label.as_deref().unwrap_or("(no label)");
         // Others' contexts and those of requests may have the same label.
         let label =
             if cost.kind == "request" { label.to_owned() } else { format!("{}: {label}", short(&cost.kind)) };
         table.row([
-            cut(&label, 29, Keep::Beginning),
+            cut(&label, width, Keep::Beginning),
             short_count(cost.started),
             short_count(cost.failed),
             cost.cpu_seconds.map_or("-".to_owned(), seconds),
             short_count(cost.db_transactions),
             seconds(cost.db_transaction_seconds),
             cost.db_wait_seconds.map_or("-".to_owned(), seconds),
-            if cost.remote_calls == 0 { "-".to_owned() } else { seconds(cost.remote_cpu_seconds) },
+            match cost.remote_calls {
+                0 if has_remote => "-".to_owned(),
+                0 => String::new(),
+                _ => seconds(cost.remote_cpu_seconds),
+            },
         ]);
     }
     let rest = all.len().saturating_sub(most);
