@@ -7,6 +7,7 @@
 //! - `store/`: transactions, what is told after a commit, and tidying up in batches;
 //! - `store/profiles.rs`, `store/last_known.rs`: what is looked up once, and what is known without asking;
 //! - `timeout.rs`, `prune.rs`: background processes;
+//! - `role.rs`: what a process does where there are several;
 //! - `bus/`: what others are told by the bus, and may ask;
 //! - `status/`: all processes in one table;
 //! - `api/error.rs`: what becomes of a database's errors;
@@ -18,6 +19,7 @@ pub mod demo;
 pub mod presence;
 pub mod profile;
 pub mod prune;
+pub mod role;
 pub mod server;
 pub mod settings;
 mod show;

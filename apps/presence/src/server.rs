@@ -28,6 +28,7 @@ impl Server for Presence {
     const ABOUT: &'static str = "The reference service of logcontext: users have a presence";
 
     const ALIASES: &'static [(&'static str, &'static str)] = &[
+        ("role", "presence.role"),
         ("bus", "presence.bus.url"),
         ("database", "database.url"),
         ("unavailable-after", "presence.unavailable_after"),
@@ -39,15 +40,18 @@ impl Server for Presence {
     type Datastore = Store;
 
     async fn new(settings: PresenceSettings, store: Arc<Store>) -> Result<Self, BoxError> {
-        let bus = bus::start(&settings.bus, &store).await?;
+        let bus = bus::start(&settings.bus, settings.role, &store).await?;
         Ok(Self { settings, store, bus })
     }
 
     fn routes(self: Arc<Self>) -> Router {
-        api::routes(Arc::clone(&self.store))
+        if self.settings.role.answers() { api::routes(Arc::clone(&self.store)) } else { api::health() }
     }
 
     fn background(self: Arc<Self>) {
+        if !self.settings.role.answers() {
+            return;
+        }
         timeout::start(Arc::clone(&self.store), self.settings.timeouts(), self.settings.time_out_every.get());
         prune::start(Arc::clone(&self.store), self.settings.retention(), self.settings.prune_every.get());
     }

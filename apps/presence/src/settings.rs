@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::bus::BusSettings;
 use crate::prune::Retention;
 use crate::status::StatusSettings;
+use crate::role::Role;
 use crate::store::{Limits, Timeouts};
 
 const DAY: u64 = 24 * 60 * 60;
@@ -16,6 +17,9 @@ const DAY: u64 = 24 * 60 * 60;
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PresenceSettings {
+    /// What this process does: `all`; or where there are several, `api` answers users and other hubs, and `sender` tells
+    /// other hubs what has changed. Several need a bus and a database that they share.
+    pub role: Role,
     /// Who is online and does nothing for so long becomes unavailable.
     pub unavailable_after: PositiveTime,
     /// Who does nothing for so long becomes offline.
@@ -38,6 +42,7 @@ impl Default for PresenceSettings {
     fn default() -> Self {
         let seconds = PositiveTime::from_secs;
         Self {
+            role: Role::default(),
             unavailable_after: seconds(30),
             offline_after: seconds(5 * 60),
             time_out_every: seconds(1),
@@ -56,6 +61,9 @@ impl Section for PresenceSettings {
             let expected =
                 format!("no less than presence.unavailable_after, which is {}", self.unavailable_after);
             faults.add("offline_after", expected);
+        }
+        if self.role != Role::All && !self.bus.is_shared() {
+            faults.add("role", "all, unless presence.bus.url is a broker that other processes can be on");
         }
         self.bus.check(faults);
     }

@@ -53,6 +53,7 @@ pub(crate) struct Inner {
     pub(crate) checks: Checks,
     pub(crate) events: Arc<KnownEvents>,
     pub(crate) listeners: ListenerNames,
+    pub(crate) shardings: ListenerNames,
     /// Those that have not ended. None of them begins a handler after its end.
     pub(crate) listeners_running: Handlers,
     pub(crate) upkeep: Upkeep,
@@ -139,6 +140,7 @@ impl Bus {
             checks: Checks::default(),
             events,
             listeners: ListenerNames::default(),
+            shardings: ListenerNames::default(),
             listeners_running: Handlers::default(),
             upkeep,
             callees,

@@ -197,6 +197,27 @@ pub enum ListenError {
     Closed,
 }
 
+/// Work is not split: see [`Bus::shard`](crate::Bus::shard).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ShardError {
+    /// The name is none.
+    #[error(transparent)]
+    Name(#[from] InvalidName),
+    /// This bus splits other work of this name.
+    #[error("{0} is split into shards already")]
+    Taken(String),
+    /// There cannot be so many.
+    #[error("{0} shards: expected 1 to 1024")]
+    Count(u16),
+    /// The service is shutting down.
+    #[error("the service is shutting down")]
+    ShuttingDown,
+    /// The bus is closed.
+    #[error("the bus is closed")]
+    Closed,
+}
+
 /// Nothing is served: see [`Bus::serve`](crate::Bus::serve).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

@@ -4,6 +4,7 @@
 //! - [`Bus`]: one handle; cloned anywhere, used from any task, thread or runtime, and from sync code.
 //! - [`Event`]: [`Bus::fire`] stores it, every group that [listens](Bus::listen) gets it, at least once.
 //! - [`Rpc`]: [`Bus::call`] asks, at most once, whoever [serves](Bus::serve) it.
+//! - [`Bus::shard`]: splits work among the processes of a service, each shard held by one at a time.
 //! - [`transport`]: what a broker must be able to do. In one process ([`Memory`](transport::Memory)), or Redis Streams (feature `redis`).
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -20,13 +21,16 @@ mod figures;
 mod fire;
 mod handlers;
 mod kept;
+mod kept_lease;
 mod listen;
 mod message;
 mod name;
+mod own_group;
 mod rpc;
 mod schema;
 mod sender;
 mod serve;
+mod shards;
 pub mod transport;
 mod upkeep;
 mod waits;
@@ -35,7 +39,7 @@ mod within;
 pub use bus::Bus;
 pub use call::{Call, Calling};
 pub use config::{BusConfig, Retention};
-pub use error::{CallError, ConnectError, FireError, ListenError, ServeError, Waiting};
+pub use error::{CallError, ConnectError, FireError, ListenError, ServeError, ShardError, Waiting};
 pub use event::Event;
 pub use fire::Fire;
 pub use kept::{BrokerError, BuriedEvent, PastEvent};
@@ -47,6 +51,7 @@ pub use name::InvalidName;
 pub use rpc::Rpc;
 pub use schema::SchemaSet;
 pub use serve::{Caller, Serve, Served};
+pub use shards::{Shard, Sharding};
 
 /// The guide's examples are tests.
 #[cfg(doctest)]

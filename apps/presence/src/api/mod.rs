@@ -22,6 +22,16 @@ pub use error::ApiError;
 /// The longest body that is read, in bytes.
 pub const MAX_BODY: usize = 4096;
 
+/// The routes of a process that answers nobody but who looks after it.
+pub fn health() -> Router {
+    Router::new()
+        .route("/health", get(async || "ok\n"))
+        .fallback(async || {
+            ApiError::not_found("no such path; expected /health: this process answers no users")
+        })
+        .method_not_allowed_fallback(async || ApiError::method_not_allowed())
+}
+
 /// The routes of the service.
 pub fn routes(store: Arc<Store>) -> Router {
     Router::new()

@@ -33,6 +33,12 @@ impl PresenceChanged {
         let Presence { state, status_msg, last_active, revision } = now;
         Self { user, presence: state, status_msg, last_active, revision }
     }
+
+    /// Whose, and what it is now.
+    pub fn into_presence(self) -> (UserId, Presence) {
+        let Self { user, presence: state, status_msg, last_active, revision } = self;
+        (user, Presence { state, status_msg, last_active, revision })
+    }
 }
 
 /// What somebody's presence is.

@@ -4,6 +4,7 @@ mod announce;
 mod answer;
 mod audit;
 pub mod command;
+mod hear;
 mod messages;
 mod settings;
 
@@ -12,19 +13,27 @@ use std::sync::Arc;
 use logcontext_bus::Bus;
 use logcontext_service::BoxError;
 
+use crate::role::Role;
 use crate::store::Store;
 pub(crate) use announce::announce;
 pub use messages::{Current, GetPresence, GetPresenceError, PresenceChanged, schemas};
 pub use settings::BusSettings;
 
-/// Connects to the bus, tells it from now on of what changes in the store, listens and answers.
+/// Connects to the bus, tells it from now on of what changes in the store, and listens and answers as its role is.
 ///
 /// # Errors
 /// If there is no such bus, or it cannot be reached in time.
-pub async fn start(settings: &BusSettings, store: &Arc<Store>) -> Result<Bus, BoxError> {
+pub async fn start(settings: &BusSettings, role: Role, store: &Arc<Store>) -> Result<Bus, BoxError> {
     let bus = Bus::connect(&settings.config()).await?;
-    audit::start(&bus).await?;
-    answer::start(&bus, store).await?;
+    if role.sends() {
+        audit::start(&bus).await?;
+    }
+    if role.answers() {
+        answer::start(&bus, store).await?;
+        if settings.is_shared() {
+            hear::start(&bus, store).await?;
+        }
+    }
     store.announce_by(bus.clone());
     Ok(bus)
 }

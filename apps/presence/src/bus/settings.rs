@@ -40,6 +40,11 @@ impl BusSettings {
         }
     }
 
+    /// Can other processes be on it?
+    pub fn is_shared(&self) -> bool {
+        self.url != BusUrl::memory()
+    }
+
     /// Looks whether a bus can be set up so. Whether it can be reached is seen when it is.
     pub(crate) fn check(&self, faults: &mut Faults) {
         if let Err(error) = self.config().check() {

@@ -2,6 +2,7 @@
 
 mod followers;
 mod forget;
+mod hear;
 mod history;
 mod last_known;
 mod news;

@@ -130,6 +130,9 @@ macro_rules! conformance {
                 blocking_handlers_may_wait_for_each_other
                 no_more_handlers_run_than_there_are_slots
                 a_service_that_shuts_down_answers_what_it_has_begun;
+            bus_processes:
+                each_process_hears_each_event_and_is_forgotten_when_it_is_gone
+                each_shard_is_held_by_one_process_and_moves_when_that_is_gone;
         }
     };
     (@list $attributes:tt $broker:expr; $($group:ident: $($behaviour:ident)+;)+) => {

@@ -29,6 +29,7 @@ mod service;
 
 pub mod bus_calls;
 pub mod bus_events;
+pub mod bus_processes;
 pub mod calls;
 pub mod closing;
 pub mod consumers;

@@ -127,6 +127,7 @@ impl Bus {
         Listen {
             inner,
             name: name.into(),
+            called: None,
             what,
             origin: Location::caller(),
             on_error: OnError::default(),
@@ -135,6 +136,7 @@ impl Bus {
             hold: None,
             is_ordered: false,
             is_partitioned: false,
+            is_everywhere: false,
             max_deliveries: 5,
             since: Since::Now,
         }
@@ -175,6 +177,7 @@ impl What {
 pub struct Listen {
     inner: Arc<Inner>,
     name: Arc<str>,
+    called: Option<Box<str>>,
     what: What,
     origin: &'static Location<'static>,
     on_error: OnError,
@@ -183,6 +186,7 @@ pub struct Listen {
     hold: Option<usize>,
     is_ordered: bool,
     is_partitioned: bool,
+    is_everywhere: bool,
     max_deliveries: u32,
     since: Since,
 }
@@ -228,6 +232,25 @@ impl Listen {
         self.in_order()
     }
 
+    /// Each process of the service hears each event: its group is its own ([`Listener::group`]), begins now, and is forgotten
+    /// when the listener ends; if its process dies, some time after it gave its last sign, which is four times
+    /// [`claim_after`](crate::BusConfig::claim_after). Who gave none for so long and is not dead may be given again what it
+    /// had, or miss what was fired meanwhile. As nobody will ever look at what is left of it, a handler's failure is
+    /// [logged and acknowledged](OnError::AcknowledgeAndLog) unless told otherwise afterwards.
+    ///
+    /// For what each process keeps in memory: to forget what others have changed, to tell who follows it here.
+    pub fn every_process(mut self) -> Self {
+        self.is_everywhere = true;
+        self.on_error(OnError::AcknowledgeAndLog)
+    }
+
+    /// Handlers' contexts are named by this and a number (`replication-PresenceChanged-12`), and totalled by it, instead of by
+    /// the event and the listener.
+    pub fn called(mut self, process: &str) -> Self {
+        self.called = Some(process.into());
+        self
+    }
+
     /// What was delivered more often than this was never done, as its process died of it each time: it is a dead letter.
     /// 5 unless told otherwise.
     pub fn max_deliveries(mut self, max_deliveries: u32) -> Self {
@@ -256,6 +279,9 @@ impl Listen {
                 "hold is {hold}: expected at most {}",
                 tokio::sync::Semaphore::MAX_PERMITS
             ));
+        }
+        if self.is_everywhere && self.is_partitioned {
+            return wrong("partitions are shared: expected either partitioned or every_process".to_owned());
         }
         if self.max_deliveries == 0 {
             return wrong("max_deliveries is 0: expected at least 1".to_owned());

@@ -1,4 +1,4 @@
-//! The listeners that a bus has.
+//! The listeners that a bus has; and what else has names of its own there.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,14 +13,14 @@ type Name = (&'static str, Arc<str>);
 
 /// A listener's name, taken until this is dropped.
 #[derive(Debug)]
-pub(super) struct TakenName {
+pub(crate) struct TakenName {
     names: ListenerNames,
     name: Name,
 }
 
 impl ListenerNames {
     /// `None` if it is taken.
-    pub(super) fn take(&self, event: &'static str, listener: &Arc<str>) -> Option<TakenName> {
+    pub(crate) fn take(&self, event: &'static str, listener: &Arc<str>) -> Option<TakenName> {
         let name = (event, Arc::clone(listener));
         let is_new = self.lock().insert(name.clone());
         is_new.then(|| TakenName { names: self.clone(), name })

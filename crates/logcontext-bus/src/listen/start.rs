@@ -1,5 +1,6 @@
 //! Beginning to listen.
 
+use std::future::Future;
 use std::sync::Arc;
 
 use logcontext::background;
@@ -14,6 +15,7 @@ use super::{Listen, Rules};
 use crate::error::ListenError;
 use crate::fire::MAX_PARTITIONS;
 use crate::name;
+use crate::own_group::{self, OwnGroup};
 use crate::transport::{Delivery, Subscribe, Subscription, TransportError};
 use crate::within::{pause, waiting, within};
 
@@ -30,11 +32,21 @@ impl Listen {
         let taken = || ListenError::Taken { event, listener: (*self.name).to_owned() };
         let name = inner.listeners.take(event, &self.name).ok_or_else(taken)?;
         // No name has a colon in it: no two services and listeners make the same group.
-        let group: Arc<str> = format!("{}:{}", inner.config.service, self.name).into();
+        let group: Arc<str> = if self.is_everywhere {
+            own_group::name(&inner.identity, &self.name)
+        } else {
+            format!("{}:{}", inner.config.service, self.name)
+        }
+        .into();
 
         let (deliver, deliveries) = mpsc::unbounded_channel();
         let slots = Arc::new(Semaphore::new(rules.hold));
         let wish = Wish { group: &group, rules, slots: &slots, deliver: &deliver };
+        let own = if self.is_everywhere {
+            Some(self.persistently(|| OwnGroup::claim(&inner, event, &group)).await?)
+        } else {
+            None
+        };
         let subscription = self.subscribe(&wish).await?;
 
         let figures = Arc::new(Figures::new(&inner.config.service, event, &self.name));
@@ -46,7 +58,9 @@ impl Listen {
         let process = |name: String| background::process(&inner.supervisor, &name).origin(self.origin);
         let running = process(format!("{event}-{}-loop", self.name));
         let shared = Arc::new(Shared {
-            process: process(format!("{event}-{}", self.name)),
+            process: process(
+                self.called.as_deref().map_or_else(|| format!("{event}-{}", self.name), str::to_owned),
+            ),
             event,
             version: self.what.version,
             partitions: self.what.partitions,
@@ -64,12 +78,24 @@ impl Listen {
         let engine = Engine::new(begun);
         let _entered = inner.runtime.enter();
         drop(running.run(|context| context.call_depth(0), engine.run()));
-        Ok(Listener { event, name: self.name, group, control, state: seen })
+        let listener = Listener { event, name: self.name, group, control, state: seen };
+        if let Some(own) = own {
+            let (ended, running) = (listener.clone(), inner.listeners_running.begin());
+            drop(process(format!("{event}-{}-group", listener.name)).run(
+                |context| context.call_depth(0),
+                async move {
+                    own.keep_until(ended.stopped()).await;
+                    drop(running);
+                },
+            ));
+        }
+        Ok(listener)
     }
 
     fn check(&self) -> Result<Rules, ListenError> {
         name::check("an event", self.what.event)?;
         name::check("a listener", &self.name)?;
+        self.called.as_ref().map_or(Ok(()), |called| name::check("handlers", called))?;
         let partitions = self.what.partitions;
         if !(1..=MAX_PARTITIONS).contains(&partitions) {
             let event = self.what.event;
@@ -102,23 +128,36 @@ impl Listen {
             slots: if is_partitioned { Arc::new(Semaphore::new(0)) } else { Arc::clone(wish.slots) },
             deliveries: wish.deliver.clone(),
         };
+        self.persistently(|| async {
+            let subscription = inner.transport.events().subscribe(begin()).await?;
+            if is_partitioned {
+                subscription.stop().await?;
+                return Ok(None);
+            }
+            Ok(Some(subscription))
+        })
+        .await
+    }
+
+    /// Asks the broker until it has answered, for as long as the configuration says.
+    async fn persistently<T, F>(&self, ask: impl Fn() -> F) -> Result<T, ListenError>
+    where
+        F: Future<Output = Result<T, TransportError>>,
+    {
+        let inner = &self.inner;
         let time = inner.config.start_timeout;
-        let begun = within(&inner.runtime, time, async {
+        let asked = within(&inner.runtime, time, async {
             loop {
-                match inner.transport.events().subscribe(begin()).await {
+                match ask().await {
                     Err(TransportError::Lost(_)) => {}
-                    Ok(subscription) if is_partitioned => {
-                        subscription.stop().await?;
-                        return Ok(None);
-                    }
-                    result => return result.map(Some),
+                    result => return result,
                 }
                 pause(&inner.runtime, std::time::Duration::from_millis(50)).await;
                 inner.transport.connected().await?;
             }
         });
-        match begun.await {
-            Some(Ok(subscription)) => Ok(subscription),
+        match asked.await {
+            Some(Ok(answer)) => Ok(answer),
             Some(Err(TransportError::Refused(why))) => Err(ListenError::Refused(why)),
             Some(Err(_)) => Err(ListenError::Closed),
             None => Err(ListenError::Timeout { after: time, waiting: waiting(&*inner.transport) }),

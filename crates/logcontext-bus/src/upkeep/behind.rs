@@ -1,6 +1,7 @@
 //! Who is behind, and what could not be handled: as it was when streams were last looked after. Of all buses, the one that
 //! does that shows it.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use logcontext::source::{Collector, Figure, Source};
@@ -8,6 +9,7 @@ use rustc_hash::FxHashMap;
 
 use crate::bus::Inner;
 use crate::figures::gauge;
+use crate::own_group;
 use crate::transport::{Lag, TransportError};
 
 const UNREAD: Figure = gauge("bus_group_unread", "Events that a group has not been given yet.");
@@ -25,7 +27,7 @@ pub(super) struct Behind {
 
 #[derive(Debug)]
 struct Seen {
-    groups: Vec<(String, Lag)>,
+    groups: BTreeMap<String, Lag>,
     dead_letters: u64,
 }
 
@@ -36,10 +38,13 @@ impl Behind {
 
     pub(super) async fn look(&self, inner: &Inner, event: &'static str) -> Result<(), TransportError> {
         let log = inner.transport.log();
-        let mut groups = Vec::new();
+        let mut groups: BTreeMap<String, Lag> = BTreeMap::new();
         for group in log.groups(event).await? {
             let lag = log.lag(event, &group).await?;
-            groups.push((group, lag));
+            // Of those that are one process's, the one that is the furthest behind: processes come and go, series stay.
+            let name = own_group::shared_name(&group).map_or(group.clone(), |shared| format!("{shared}@"));
+            let furthest = groups.entry(name).or_default();
+            *furthest = Lag::new(furthest.unread.max(lag.unread), furthest.pending.max(lag.pending));
         }
         let dead_letters = log.dead_letter_count(event).await?;
         self.lock().insert(event, Seen { groups, dead_letters });

@@ -10,6 +10,7 @@ use rustc_hash::FxHashMap;
 
 use crate::bus::Inner;
 use crate::config::Retention;
+use crate::own_group;
 use crate::transport::{Lease, TransportError, Trimmed};
 use behind::Behind;
 
@@ -117,6 +118,8 @@ async fn look_after(inner: &Inner, event: &'static str, turn: &mut Turn) -> Resu
         inner.upkeep.behind.forget(event);
         return Ok(());
     }
+    let groups = inner.transport.log().groups(event).await?;
+    own_group::forget_ownerless(inner, event, groups).await?;
     let mut trimmed = inner.transport.log().trim(event, retention).await?;
     if trimmed.behind.is_empty() && !turn.is_nearly_full && is_nearly_full(retention, &trimmed) {
         trimmed.behind = behind(inner, event).await?;
