@@ -10,12 +10,14 @@
 //! - `role.rs`: what a process does where there are several;
 //! - `bus/`: what others are told by the bus, and may ask;
 //! - `status/`: all processes in one table;
+//! - `federation/`, `sender/`: other hubs, and how they are told;
 //! - `api/error.rs`: what becomes of a database's errors;
 //! - `api/stream.rs`: server-sent events that end when the service does.
 
 pub mod api;
 pub mod bus;
 pub mod demo;
+pub mod federation;
 pub mod presence;
 pub mod profile;
 pub mod prune;

@@ -10,6 +10,9 @@ use logcontext_db::Error;
 use crate::store::Store;
 use crate::time::Timestamp;
 
+/// How long it is known which transactions other hubs have sent: nobody tries one again after that.
+const RECEIVED_RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// How long things are kept.
 #[derive(Clone, Copy, Debug)]
 pub struct Retention {
@@ -28,6 +31,7 @@ pub fn start(store: Arc<Store>, retention: Retention, period: Duration) -> Backg
             let now = Timestamp::now();
             let entries = store.prune_history(now.before(retention.history)).await?;
             let users = store.forget_users(now.before(retention.users)).await?;
+            store.prune_received(now.before(RECEIVED_RETENTION)).await?;
             if entries > 0 || users > 0 {
                 tracing::info!(entries, users, "deleted what is old");
             }

@@ -56,6 +56,11 @@ impl Server for Presence {
         prune::start(Arc::clone(&self.store), self.settings.retention(), self.settings.prune_every.get());
     }
 
+    fn details(&self) -> Vec<(&'static str, String)> {
+        let PresenceSettings { role, federation, .. } = &self.settings;
+        vec![("role", role.as_str().to_owned()), ("hub", federation.hub.clone())]
+    }
+
     async fn close(&self, deadline: Duration) {
         self.bus.close(deadline).await;
     }

@@ -6,9 +6,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::bus::BusSettings;
+use crate::federation::FederationSettings;
 use crate::prune::Retention;
-use crate::status::StatusSettings;
 use crate::role::Role;
+use crate::status::StatusSettings;
 use crate::store::{Limits, Timeouts};
 
 const DAY: u64 = 24 * 60 * 60;
@@ -36,6 +37,8 @@ pub struct PresenceSettings {
     pub bus: BusSettings,
     /// What `presence status` looks at.
     pub status: StatusSettings,
+    /// Other hubs, which are told of presence and tell of theirs.
+    pub federation: FederationSettings,
 }
 
 impl Default for PresenceSettings {
@@ -51,6 +54,7 @@ impl Default for PresenceSettings {
             prune_every: seconds(60),
             bus: BusSettings::default(),
             status: StatusSettings::default(),
+            federation: FederationSettings::default(),
         }
     }
 }
@@ -66,6 +70,7 @@ impl Section for PresenceSettings {
             faults.add("role", "all, unless presence.bus.url is a broker that other processes can be on");
         }
         self.bus.check(faults);
+        self.federation.check(faults);
     }
 }
 

@@ -45,9 +45,13 @@ impl ApiError {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "internal error; the log says more")
     }
 
-    /// The database has no time, or is not there. Another try may find it better.
-    fn unavailable() -> Self {
-        let error = "the database cannot be reached or is busy; expected another try later";
+    /// What was sent is not what was expected, and the text says what that was.
+    pub(super) fn bad_request(errcode: &'static str, expected: impl std::fmt::Display) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, errcode, expected.to_string())
+    }
+
+    /// Something that this needs has no time, or is not there. Another try may find it better.
+    pub(super) fn unavailable(error: &str) -> Self {
         let new = Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", error);
         Self { retry_after: Some(SOON), ..new }
     }
@@ -67,7 +71,7 @@ impl From<logcontext_db::Error> for ApiError {
         let error = anyhow::Error::new(error);
         if is_unavailable {
             tracing::warn!(error = format_args!("{error:#}"), "database unavailable");
-            Self::unavailable()
+            Self::unavailable("the database cannot be reached or is busy; expected another try later")
         } else {
             tracing::error!(error = format_args!("{error:#}"), "database error");
             Self::internal()

@@ -2,6 +2,7 @@
 
 mod body;
 mod error;
+pub(crate) mod federation;
 mod history;
 mod presence;
 mod profile;

@@ -7,6 +7,7 @@ use logcontext_bus::{Event, Rpc, SchemaSet};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::federation::FollowsChanged;
 use crate::presence::{Presence, State, StatusMessage};
 use crate::time::Timestamp;
 use crate::user::UserId;
@@ -105,7 +106,7 @@ impl fmt::Display for GetPresenceError {
 
 /// All of it, for others to read.
 pub fn schemas() -> SchemaSet {
-    SchemaSet::new().event::<PresenceChanged>().rpc::<GetPresence>()
+    SchemaSet::new().event::<PresenceChanged>().event::<FollowsChanged>().rpc::<GetPresence>()
 }
 
 #[cfg(test)]

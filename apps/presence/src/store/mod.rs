@@ -1,5 +1,6 @@
 //! [`Store`]: everybody's presence and its history, in the database.
 
+mod federation;
 mod followers;
 mod forget;
 mod hear;
@@ -23,6 +24,7 @@ use logcontext_service::config::DatabaseUrl;
 
 use crate::presence::Presence;
 use crate::user::UserId;
+pub use federation::{Change, Destination, FollowError, Page, Position};
 pub use followers::Following;
 use last_known::LastKnown;
 use news::News;

@@ -39,7 +39,11 @@ pub(super) fn profile(row: &Row) -> Result<Profile, Error> {
 }
 
 pub(super) fn user(row: &Row) -> Result<UserId, Error> {
-    row.get::<String>("user_name")?.parse().map_err(|error| unexpected("user_name", error))
+    user_of(row.get("user_name")?, "user_name")
+}
+
+pub(super) fn user_of(text: String, column: &str) -> Result<UserId, Error> {
+    text.try_into().map_err(|error| unexpected(column, error))
 }
 
 pub(super) fn state(row: &Row) -> Result<State, Error> {

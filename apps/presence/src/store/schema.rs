@@ -3,13 +3,14 @@
 use logcontext_db::Migration;
 
 /// All steps so far. What has been released does not change any more: new steps go below.
-pub(super) fn migrations() -> [Migration; 4] {
-    [
+pub(super) fn migrations() -> Vec<Migration> {
+    let own = [
         Migration::new(1, "users", USERS),
         Migration::new(2, "presence", PRESENCE),
         Migration::new(3, "history", HISTORY_OF_SQLITE).postgres(HISTORY_OF_POSTGRES),
         Migration::new(4, "display names", "ALTER TABLE users ADD COLUMN display_name TEXT"),
-    ]
+    ];
+    own.into_iter().chain(super::federation::migrations()).collect()
 }
 
 /// Times are milliseconds since the start of 1970. How many users there are is kept beside them: it is asked

@@ -20,16 +20,18 @@ pub enum SetError {
 
 /// Somebody is active: their row is ours from here on, and it still tells what they were before.
 const TOUCH: &str = "
-UPDATE presence SET last_active = $2, revision = revision + 1 WHERE user_name = $1
+UPDATE presence SET last_active = $2, changed_at = $2, revision = revision + 1
+WHERE user_name = $1
 RETURNING state, status_msg, last_active, revision";
 const CHANGE: &str = "UPDATE presence SET state = $2, status_msg = $3 WHERE user_name = $1";
 const ADD_USER: &str = "INSERT INTO users (name, since) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING";
 const COUNT_USER: &str = "UPDATE user_count SET total = total + 1 WHERE total < $1";
 /// The same user may have been added by another request just now.
 const ADD_PRESENCE: &str = "
-INSERT INTO presence (user_name, state, status_msg, last_active, revision) VALUES ($1, $2, $3, $4, 1)
+INSERT INTO presence (user_name, state, status_msg, last_active, changed_at, revision)
+VALUES ($1, $2, $3, $4, $4, 1)
 ON CONFLICT (user_name) DO UPDATE SET state = excluded.state, status_msg = excluded.status_msg,
-    last_active = excluded.last_active, revision = presence.revision + 1
+    last_active = excluded.last_active, changed_at = excluded.changed_at, revision = presence.revision + 1
 RETURNING revision";
 const ADD_HISTORY: &str = "INSERT INTO history (user_name, state, status_msg, at) VALUES ($1, $2, $3, $4)";
 

@@ -32,12 +32,12 @@ pub struct TimedOut {
 /// The condition stands there twice: on PostgreSQL the first one is looked at again once a row that somebody else
 /// had locked is ours, and who has become active meanwhile is left alone.
 const TO_OFFLINE: &str = "
-UPDATE presence SET state = 'offline', revision = revision + 1
+UPDATE presence SET state = 'offline', changed_at = $3, revision = revision + 1
 WHERE state IN ('online', 'unavailable') AND last_active <= $1 AND user_name IN (
     SELECT user_name FROM presence WHERE state IN ('online', 'unavailable') AND last_active <= $1 LIMIT $2)
 RETURNING user_name, state, status_msg, last_active, revision";
 const TO_UNAVAILABLE: &str = "
-UPDATE presence SET state = 'unavailable', revision = revision + 1
+UPDATE presence SET state = 'unavailable', changed_at = $3, revision = revision + 1
 WHERE state = 'online' AND last_active <= $1 AND user_name IN (
     SELECT user_name FROM presence WHERE state = 'online' AND last_active <= $1 LIMIT $2)
 RETURNING user_name, state, status_msg, last_active, revision";
@@ -87,7 +87,7 @@ async fn change(
     active_until: Timestamp,
     now: Timestamp,
 ) -> Result<Changed, Error> {
-    let rows = txn.query(sql, (active_until.as_millis(), BATCH)).await?;
+    let rows = txn.query(sql, (active_until.as_millis(), BATCH, now.as_millis())).await?;
     let mut changed = Vec::with_capacity(rows.len());
     for row in &rows {
         let (user, presence) = (row::user(row)?, row::presence(row)?);
