@@ -2,16 +2,20 @@
 
 mod balance;
 mod client;
+mod copies;
 mod driver;
 mod interrupt;
 mod mix;
 mod options;
+#[cfg(unix)]
+mod processes;
 mod progress;
 mod report;
 mod routes;
 mod tally;
 mod text;
 
+use std::fmt::Display;
 use std::io::{Write, stderr, stdout};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -24,6 +28,7 @@ use anyhow::{Context, anyhow, bail};
 use logcontext::{FutureExt, Supervisor};
 use logcontext_service::config::{DatabaseUrl, PositiveTime};
 use logcontext_service::{ListenAddress, ListenerSettings, Service, Settings};
+use serde::Serialize;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
@@ -40,6 +45,20 @@ use tally::Tally;
 /// # Errors
 /// If the service or the clients cannot start.
 pub fn demo(options: &Demo) -> anyhow::Result<ExitCode> {
+    if options.processes { several(options) } else { alone(options) }
+}
+
+#[cfg(unix)]
+fn several(options: &Demo) -> anyhow::Result<ExitCode> {
+    processes::demo(options)
+}
+
+#[cfg(not(unix))]
+fn several(_: &Demo) -> anyhow::Result<ExitCode> {
+    bail!("expected a Unix system for --processes: one of them is killed by a signal")
+}
+
+fn alone(options: &Demo) -> anyhow::Result<ExitCode> {
     let log = std::env::temp_dir().join(format!("presence-demo-{}.log", std::process::id()));
     let logging = start_logging(&log)?;
     let database = DemoDatabase::new(options.database.as_ref())?;
@@ -193,7 +212,7 @@ fn access_lines(log: &Path) -> Vec<String> {
         .collect()
 }
 
-fn show(report: &Report, json: bool) -> anyhow::Result<()> {
+fn show(report: &(impl Display + Serialize), json: bool) -> anyhow::Result<()> {
     let text = if json { format!("{}\n", serde_json::to_string(report)?) } else { report.to_string() };
     let mut out = stdout().lock();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("cannot write the result")

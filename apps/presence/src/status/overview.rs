@@ -74,7 +74,7 @@ impl Overview {
         self.no_sums.is_none()
     }
 
-    pub(super) fn answered(&self) -> impl Iterator<Item = (&ProcessAddress, &Process)> {
+    pub(crate) fn answered(&self) -> impl Iterator<Item = (&ProcessAddress, &Process)> {
         self.processes.iter().filter_map(|asked| match &asked.answer {
             Answer::Process(process) => Some((&asked.address, &**process)),
             Answer::None { .. } => None,

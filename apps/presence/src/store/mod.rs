@@ -8,6 +8,7 @@ mod history;
 mod last_known;
 mod news;
 mod profiles;
+mod received;
 mod row;
 mod schema;
 mod set;
@@ -28,6 +29,7 @@ pub use federation::{Change, Destination, FollowError, Page, Position};
 pub use followers::Following;
 use last_known::LastKnown;
 use news::News;
+pub use received::ReceivedTotals;
 pub use set::SetError;
 pub use time_out::{TimedOut, Timeouts};
 
