@@ -22,6 +22,7 @@ pub mod presence;
 pub mod profile;
 pub mod prune;
 pub mod role;
+pub mod sender;
 pub mod server;
 pub mod settings;
 mod show;

@@ -55,6 +55,6 @@ pub(super) fn status_msg(row: &Row) -> Result<Option<StatusMessage>, Error> {
     text.map(|text| text.try_into().map_err(|error| unexpected("status_msg", error))).transpose()
 }
 
-fn unexpected(column: &str, error: impl Display) -> Error {
+pub(super) fn unexpected(column: &str, error: impl Display) -> Error {
     Error::Database(sqlx::Error::ColumnDecode { index: column.to_owned(), source: error.to_string().into() })
 }

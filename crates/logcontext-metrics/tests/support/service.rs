@@ -10,7 +10,7 @@ use logcontext::{
     ContextKind, Counter, Ending, FutureExt as _, LogContext, Supervisor, background, current_context,
     measure, measure_sync,
 };
-use logcontext_bus::{Bus, BusConfig, Event, Retention, Rpc};
+use logcontext_bus::{Bus, BusConfig, Event, Retention, Rpc, Shard};
 use logcontext_cache::{CachedLookup, ExpiringCache, KeyedRwLock, Linearizer};
 use logcontext_db::{Database, Error};
 use logcontext_tracing::{LogGuard, LogTarget};
@@ -99,6 +99,7 @@ impl Service {
         let handler = move |_: Changed| std::future::ready(tell.send(()).map_err(|_| "nobody hears of it"));
         bus.listen::<Changed>("test", handler).start().await.expect("it listens");
         bus.serve(async |_: Get| Ok::<_, String>(())).start().await.expect("it serves");
+        bus.shard("test", 1, |shard: Shard| async move { shard.lost().await }).expect("it is split");
         bus.fire(&Changed {}).await.expect("it is fired");
         told.recv().await.expect("it is heard");
         bus.call(Get {}).await.expect("it is answered");

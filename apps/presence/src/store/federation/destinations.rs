@@ -33,6 +33,8 @@ const ADD: &str = "
 INSERT INTO destinations (hub, follows_all, position_at) VALUES ($1, $2, 0)
 ON CONFLICT (hub) DO UPDATE SET follows_all = excluded.follows_all, position_at = 0, position_user = ''";
 const TELL_SOME: &str = "UPDATE destinations SET follows_all = FALSE WHERE hub = $1";
+const ALL: &str = "SELECT hub FROM destinations";
+const FORGET: &str = "DELETE FROM destinations WHERE hub = $1";
 const FALL_BEHIND: &str = "
 UPDATE destinations SET position_at = $2, position_user = $3, failures = $4, retry_at = $5 WHERE hub = $1";
 const MOVE: &str = "UPDATE destinations SET position_at = $2, position_user = $3 WHERE hub = $1";
@@ -82,6 +84,26 @@ impl Store {
                 destination(&txn.query_one(GET, (hub.as_str(),)).await?)
             })
             .await
+    }
+
+    /// All hubs of which it is known.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn destinations(&self) -> Result<Vec<HubName>, Error> {
+        let rows = self.database.query("get_destinations", ALL, ()).await?;
+        let name =
+            |row: &Row| row.get::<String>("hub")?.parse().map_err(|error| row::unexpected("hub", error));
+        rows.iter().map(name).collect()
+    }
+
+    /// How far a hub was told is not known any more.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn forget_destination(&self, hub: &HubName) -> Result<(), Error> {
+        self.database.execute("forget_destination", FORGET, (hub.as_str().to_owned(),)).await?;
+        Ok(())
     }
 
     /// A hub is behind from there on: it could not be told.
