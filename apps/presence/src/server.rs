@@ -1,7 +1,7 @@
 //! The service, as one [`Server`]: the kit does the rest.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::http::HeaderName;
@@ -10,9 +10,10 @@ use logcontext_bus::Bus;
 use logcontext_http::{ContextLayer, server_timing};
 use logcontext_service::{BoxError, Datastore, Server};
 
+use crate::sender::{self, Sender};
 use crate::settings::{DatabaseSettings, PresenceSettings};
 use crate::store::Store;
-use crate::{api, bus, prune, timeout};
+use crate::{api, bus, federation, prune, timeout};
 
 /// Users have a presence.
 #[derive(Debug)]
@@ -20,6 +21,7 @@ pub struct Presence {
     settings: PresenceSettings,
     store: Arc<Store>,
     bus: Bus,
+    sender: Option<Sender>,
 }
 
 impl Server for Presence {
@@ -41,11 +43,20 @@ impl Server for Presence {
 
     async fn new(settings: PresenceSettings, store: Arc<Store>) -> Result<Self, BoxError> {
         let bus = bus::start(&settings.bus, settings.role, &store).await?;
-        Ok(Self { settings, store, bus })
+        let PresenceSettings { role, federation, .. } = &settings;
+        let sends = role.sends() && federation.hub().is_some();
+        let sender = sends.then(|| sender::start(&bus, &store, federation, settings.bus.is_shared()));
+        let sender = sender.transpose()?;
+        Ok(Self { settings, store, bus, sender })
     }
 
     fn routes(self: Arc<Self>) -> Router {
-        if self.settings.role.answers() { api::routes(Arc::clone(&self.store)) } else { api::health() }
+        let Self { settings, store, bus, .. } = &*self;
+        if !settings.role.answers() {
+            return api::health();
+        }
+        let others = federation::routes(Arc::clone(store), bus.clone(), &settings.federation);
+        api::routes(Arc::clone(store)).merge(others)
     }
 
     fn background(self: Arc<Self>) {
@@ -62,7 +73,11 @@ impl Server for Presence {
     }
 
     async fn close(&self, deadline: Duration) {
-        self.bus.close(deadline).await;
+        let end = Instant::now() + deadline;
+        if let Some(sender) = &self.sender {
+            sender.close(deadline).await;
+        }
+        self.bus.close(end.saturating_duration_since(Instant::now())).await;
     }
 
     fn contexts(layer: ContextLayer) -> ContextLayer {
