@@ -16,6 +16,7 @@ use std::io::{Write as _, stderr};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
@@ -27,7 +28,6 @@ use tokio::time::sleep;
 use super::interrupt::Interrupt;
 use super::options::Demo;
 use crate::status;
-use crate::user::UserId;
 use broker::Broker;
 use changes::{Changed, Counts};
 use hubs::Hubs;
@@ -60,7 +60,7 @@ pub(super) fn demo(options: &Demo) -> anyhow::Result<ExitCode> {
 }
 
 async fn run(options: &Demo, folder: &Path) -> anyhow::Result<Report> {
-    let seed = options.seed.unwrap_or_else(|| fastrand::u64(..));
+    let seed = options.seed.unwrap_or_else(|| fastrand::u32(..).into());
     // What is random in the demo itself, and what differs from run to run all the same: names and ports.
     let (mut choice, mut random) = (fastrand::Rng::with_seed(seed), fastrand::Rng::new());
     let mut interrupt = Interrupt::listen()?;
@@ -88,10 +88,16 @@ async fn run(options: &Demo, folder: &Path) -> anyhow::Result<Report> {
         problems: Vec::new(),
         kept: None,
     };
-    let ended = tokio::select! {
-        ended = drive(options, &run, &one, folder, &mut hubs, &mut choice, &mut report) => ended,
-        () = interrupt.heard() => Err(anyhow!("interrupted")),
+    let ended = async {
+        // An interrupt ends the changes before their time; the next one ends all.
+        let load = Load { options, run: &run, choice: &mut choice };
+        let changed = load.run(&mut hubs, &mut interrupt, &mut report).await?;
+        tokio::select! {
+            looked = look(&changed, &one, folder, &mut hubs, &mut report) => looked,
+            () = interrupt.heard() => Err(anyhow!("interrupted before all was looked at")),
+        }
     };
+    let ended = ended.await;
     report.problems.extend(ended.err().map(|error| format!("{error:#}")));
     report.problems.extend(hubs.end().await);
     drop(broker);
@@ -111,49 +117,67 @@ fn announce(options: &Demo, broker: &Broker, hubs: &Hubs) {
     let _ = stderr().write_all(text.as_bytes());
 }
 
-/// Changes presences, kills, and looks what has become of it all.
-async fn drive(
-    options: &Demo,
-    run: &str,
+/// What is changed, and who is killed.
+struct Load<'a> {
+    options: &'a Demo,
+    run: &'a str,
+    choice: &'a mut fastrand::Rng,
+}
+
+impl Load<'_> {
+    /// Changes presences, and kills one of those that see to it. Answers what was acknowledged.
+    async fn run(
+        self,
+        hubs: &mut Hubs,
+        interrupt: &mut Interrupt,
+        report: &mut Report,
+    ) -> anyhow::Result<Vec<Changed>> {
+        let Self { options, run, choice } = self;
+        let time = Duration::from_secs(options.seconds);
+        let (counts, began) = (Arc::<Counts>::default(), Instant::now());
+        let mut clients = Vec::new();
+        for n in 0..usize::from(options.clients) {
+            let users = (0..USERS).map(|m| format!("demo-{run}-{n}-{m}").parse().map(Changed::new));
+            let users = users.collect::<Result<_, _>>()?;
+            let changing = changes::change(hubs.api(), users, Arc::clone(&counts), n);
+            clients.push(background::run("client", changing));
+        }
+        let killing = async {
+            watch_for(hubs, time / 2).await?;
+            report.killed = Some(kill(hubs, choice, began).await?);
+            watch_for(hubs, time.saturating_sub(began.elapsed())).await
+        };
+        let survived = tokio::select! {
+            survived = killing => survived,
+            () = progress::show(&counts) => Ok(()),
+            () = interrupt.heard() => Ok(()),
+        };
+        // Also where something has gone wrong: they are not left behind.
+        counts.end();
+        report.time = began.elapsed();
+        let mut changed = Vec::new();
+        for client in join_all(clients).await {
+            changed.extend(client.context("a client was lost")??);
+        }
+        crate::demo::progress::clear_progress();
+        report.changes = counted(&counts);
+        survived.map(|()| changed)
+    }
+}
+
+/// Looks what has become of it all.
+async fn look(
+    changed: &[Changed],
     one: &DatabaseUrl,
     folder: &Path,
     hubs: &mut Hubs,
-    choice: &mut fastrand::Rng,
     report: &mut Report,
 ) -> anyhow::Result<()> {
-    let time = Duration::from_secs(options.seconds);
-    let (counts, began) = (Arc::<Counts>::default(), Instant::now());
-    let clients: Vec<_> = (0..usize::from(options.clients))
-        .map(|n| {
-            let users = (0..USERS).map(|m| Ok(Changed::new(format!("demo-{run}-{n}-{m}").parse()?)));
-            let users = users.collect::<Result<_, <UserId as std::str::FromStr>::Err>>()?;
-            anyhow::Ok(background::run("client", changes::change(hubs.api(), users, Arc::clone(&counts), n)))
-        })
-        .collect::<Result<_, _>>()?;
-    let killing = async {
-        watch_for(hubs, time / 2).await?;
-        report.killed = Some(kill(hubs, choice, began).await?);
-        watch_for(hubs, time.saturating_sub(began.elapsed())).await
-    };
-    let survived = tokio::select! {
-        survived = killing => survived,
-        () = progress::show(&counts) => Ok(()),
-    };
-    // Also where something has gone wrong: they are not left behind.
-    counts.end();
-    report.time = began.elapsed();
-    let mut changed = Vec::new();
-    for client in join_all(clients).await {
-        changed.extend(client.context("a client was lost")??);
-    }
-    crate::demo::progress::clear_progress();
-    survived?;
-
     let users: Vec<_> = changed.iter().map(|changed| changed.user.clone()).collect();
     let databases = Databases::open(one, &hubs::sqlite(folder, hubs::TWO)?).await?;
     let looking = async {
         report.copies = Some(databases.copied(&users).await?);
-        report.changes = count(&counts, databases.lost(&changed).await?);
+        report.changes.lost = databases.lost(changed).await?;
         anyhow::Ok(())
     };
     let looked = looking.await;
@@ -189,13 +213,13 @@ async fn kill(hubs: &mut Hubs, choice: &mut fastrand::Rng, began: Instant) -> an
     Ok(Killed { name, after, away: killed.elapsed() })
 }
 
-fn count(counts: &Counts, lost: u64) -> Changes {
-    use std::sync::atomic::Ordering::Relaxed;
+fn counted(counts: &Counts) -> Changes {
+    let read = |counter: &AtomicU64| counter.load(Relaxed);
     Changes {
-        acknowledged: counts.acknowledged.load(Relaxed),
-        tried_again: counts.tried_again.load(Relaxed),
-        not_acknowledged: counts.not_acknowledged.load(Relaxed),
-        lost,
+        acknowledged: read(&counts.acknowledged),
+        tried_again: read(&counts.tried_again),
+        not_acknowledged: read(&counts.not_acknowledged),
+        lost: 0,
     }
 }
 

@@ -43,7 +43,14 @@ pub(super) struct Watched {
 impl Watched {
     /// Starts it in this folder. All that it writes goes to `log`.
     pub(super) fn start<S: AsRef<OsStr>>(command: &[S], folder: &Path, log: File) -> io::Result<Self> {
-        let mut shell = Command::new("/bin/sh")
+        let mut shell = Command::new("/bin/sh");
+        // What is meant for a service of somebody's would be stronger than the demo's configuration.
+        for (name, _) in
+            std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PRESENCE_"))
+        {
+            shell.env_remove(name);
+        }
+        let mut shell = shell
             .args(["-c", WATCH, "sh"])
             .args(command)
             .current_dir(folder)
