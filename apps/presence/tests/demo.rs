@@ -108,7 +108,7 @@ fn report(arguments: &[&str]) -> Value {
     assert!(second["stale"].as_u64().unwrap() < transactions, "{second}");
     let sent = second["requests"].as_array().unwrap();
     let sent = sent.iter().find(|row| row["label"] == "PUT /_federation/send/{txn_id}").unwrap();
-    assert_eq!((&sent["count"], &sent["failed"]), (&transactions.into(), &0.into()));
+    assert!(sent["count"].as_u64().unwrap() >= transactions && sent["failed"] == 0, "{second}");
     report
 }
 

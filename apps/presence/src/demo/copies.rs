@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use crate::federation::HubName;
+use crate::presence::State;
 use crate::store::Store;
 use crate::user::UserId;
 
@@ -32,6 +33,21 @@ impl Copies<'_> {
             }
         }
         Ok(differences)
+    }
+
+    /// Waits until all have timed out in the first hub, for so long at most: from then on nothing changes.
+    pub(super) async fn all_offline(&self, patience: Duration) -> anyhow::Result<()> {
+        let began = Instant::now();
+        for user in self.users {
+            while began.elapsed() < patience {
+                let state = self.one.presence(user).await?.map(|presence| presence.state);
+                if state.is_none_or(|state| state == State::Offline) {
+                    break;
+                }
+                sleep(BETWEEN).await;
+            }
+        }
+        Ok(())
     }
 
     /// Looks until there is none, for so long at most. Answers how long that took, and those that are left.

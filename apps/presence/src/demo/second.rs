@@ -21,7 +21,7 @@ pub(super) const ONE: &str = "one";
 pub(super) const TWO: &str = "two";
 
 /// How long the last states may take to the second hub: those who do nothing any more time out meanwhile.
-const PATIENCE: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(8);
 
 /// What there is to show of it.
 #[derive(Debug, Default, Serialize)]
@@ -30,7 +30,7 @@ pub(super) struct SecondHub {
     pub(super) users: usize,
     /// Of them, whose are not as in the first hub.
     pub(super) different: Vec<String>,
-    /// From the last request until there was no difference.
+    /// From when nobody's state changed any more until there was no difference.
     #[serde(serialize_with = "seconds")]
     pub(super) settled: Duration,
     pub(super) transactions: u64,
@@ -42,10 +42,12 @@ pub(super) struct SecondHub {
 }
 
 impl SecondHub {
-    /// Looks until the second hub's copy is what the first one has, and what it has received.
+    /// Waits until all have timed out, and then until the second hub's copy is what the first one has. Then looks what it
+    /// has received.
     pub(super) async fn look(one: &Store, two: &Store, users: &[UserId]) -> anyhow::Result<Self> {
         let hub: HubName = ONE.parse()?;
         let copies = Copies { one, two, hub: hub.clone(), users };
+        copies.all_offline(PATIENCE).await?;
         let (settled, different) = copies.settle(PATIENCE).await?;
         let ReceivedTotals { transactions, accepted, stale } = two.received_totals(&hub).await?;
         let different = different.iter().map(ToString::to_string).collect();

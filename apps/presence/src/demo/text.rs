@@ -207,7 +207,7 @@ impl Display for SecondHub {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let (same, users) = (self.users - self.different.len(), self.users);
         let settled = time(self.settled);
-        writeln!(f, "hub two      {same} of {users} users as in hub one, {settled} after the last request")?;
+        writeln!(f, "hub two      {same} of {users} users as in hub one, {settled} after the last time-out")?;
         let [transactions, states, stale] = [self.transactions, self.states, self.stale].map(count);
         write!(
             f,
