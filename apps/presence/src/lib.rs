@@ -10,6 +10,7 @@
 //! - `role.rs`: what a process does where there are several;
 //! - `store/publish.rs`: what is stored with the data, to be told by the bus;
 //! - `bus/`: what others are told by the bus, and may ask;
+//! - `status/`: all processes in one table;
 //! - `federation/`, `sender/`: other hubs, and how they are told;
 //! - `api/error.rs`: what becomes of a database's errors;
 //! - `api/stream.rs`: server-sent events that end when the service does.
@@ -25,6 +26,8 @@ pub mod role;
 pub mod sender;
 pub mod server;
 pub mod settings;
+mod show;
+pub mod status;
 pub mod store;
 pub mod time;
 pub mod timeout;

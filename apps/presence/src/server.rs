@@ -10,10 +10,10 @@ use logcontext_bus::Bus;
 use logcontext_http::{ContextLayer, server_timing};
 use logcontext_service::{BoxError, Datastore, Server};
 
-use crate::sender::Sender;
+use crate::sender::{self, Sender};
 use crate::settings::{DatabaseSettings, PresenceSettings};
 use crate::store::Store;
-use crate::{api, bus, federation, prune, sender, timeout};
+use crate::{api, bus, federation, prune, timeout};
 
 /// Users have a presence.
 #[derive(Debug)]
@@ -44,19 +44,20 @@ impl Server for Presence {
 
     async fn new(settings: PresenceSettings, store: Arc<Store>) -> Result<Self, BoxError> {
         let bus = bus::start(&settings.bus, settings.role, &store).await?;
-        let federation = &settings.federation;
-        let sends = settings.role.sends() && federation.hub().is_some();
-        let sender = sends.then(|| sender::start(&bus, &store, federation)).transpose()?;
+        let PresenceSettings { role, federation, .. } = &settings;
+        let sends = role.sends() && federation.hub().is_some();
+        let sender = sends.then(|| sender::start(&bus, &store, federation, settings.bus.is_shared()));
+        let sender = sender.transpose()?;
         Ok(Self { settings, store, bus, sender })
     }
 
     fn routes(self: Arc<Self>) -> Router {
-        if !self.settings.role.answers() {
+        let Self { settings, store, bus, .. } = &*self;
+        if !settings.role.answers() {
             return api::health();
         }
-        let of_hubs =
-            federation::routes(Arc::clone(&self.store), self.bus.clone(), &self.settings.federation);
-        api::routes(Arc::clone(&self.store)).merge(of_hubs)
+        let others = federation::routes(Arc::clone(store), bus.clone(), &settings.federation);
+        api::routes(Arc::clone(store)).merge(others)
     }
 
     fn background(self: Arc<Self>) {
@@ -65,6 +66,11 @@ impl Server for Presence {
         }
         timeout::start(Arc::clone(&self.store), self.settings.timeouts(), self.settings.time_out_every.get());
         prune::start(Arc::clone(&self.store), self.settings.retention(), self.settings.prune_every.get());
+    }
+
+    fn details(&self) -> Vec<(&'static str, String)> {
+        let PresenceSettings { role, federation, .. } = &self.settings;
+        vec![("role", role.as_str().to_owned()), ("hub", federation.hub.clone())]
     }
 
     async fn close(&self, deadline: Duration) {

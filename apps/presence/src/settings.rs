@@ -9,6 +9,7 @@ use crate::bus::BusSettings;
 use crate::federation::FederationSettings;
 use crate::prune::Retention;
 use crate::role::Role;
+use crate::status::StatusSettings;
 use crate::store::{Limits, Timeouts};
 
 const DAY: u64 = 24 * 60 * 60;
@@ -34,6 +35,8 @@ pub struct PresenceSettings {
     pub prune_every: PositiveTime,
     /// The bus that others hear of changes by.
     pub bus: BusSettings,
+    /// What `presence status` looks at.
+    pub status: StatusSettings,
     /// Other hubs, which are told of presence and tell of theirs.
     pub federation: FederationSettings,
 }
@@ -50,6 +53,7 @@ impl Default for PresenceSettings {
             user_retention: seconds(30 * DAY),
             prune_every: seconds(60),
             bus: BusSettings::default(),
+            status: StatusSettings::default(),
             federation: FederationSettings::default(),
         }
     }

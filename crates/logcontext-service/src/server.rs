@@ -56,6 +56,12 @@ pub trait Server: Send + Sync + Sized + 'static {
     /// `startup`, when nothing can fail any more.
     fn background(self: Arc<Self>) {}
 
+    /// What else it says of itself on its page `/status`, such as its role: `vec![("role", "sender".to_owned())]`. Asked
+    /// once, after it was made.
+    fn details(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+
     /// Closes what it has open beside its datastore, within so long: a connection to a bus, for one. It is called when
     /// nothing runs in the background any more, before the datastore is closed.
     fn close(&self, deadline: Duration) -> impl Future<Output = ()> + Send {

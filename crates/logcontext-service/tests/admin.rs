@@ -64,7 +64,7 @@ fn a_token_guards_all_but_health_and_readiness() {
         for path in ["/health", "/ready"] {
             assert_eq!(status(&running.admin(path).await), 200, "{path}");
         }
-        for path in ["/metrics", "/contexts", "/background"] {
+        for path in ["/metrics", "/status", "/contexts", "/background"] {
             let refused = running.admin(path).await;
             assert_eq!(status(&refused), 401, "{path}");
             assert!(

@@ -33,6 +33,7 @@ impl Balance {
     pub(super) fn new(
         books: &Books,
         service: &[LabelTotals],
+        second: &[LabelTotals],
         clients: &[LabelTotals],
         log: &[LabelTotals],
     ) -> Self {
@@ -41,6 +42,7 @@ impl Balance {
             Part { name: "connections", cpu: cpu_of(service, Some(ContextKind::Connection)) },
             Part { name: "background processes", cpu: cpu_of(service, Some(ContextKind::Background)) },
             Part { name: "accepting, start, shutdown", cpu: cpu_of(service, Some(ContextKind::Task)) },
+            Part { name: "the second hub", cpu: cpu_of(second, None) },
             Part { name: "writing the log", cpu: cpu_of(log, None) },
             Part { name: "the demo's clients", cpu: cpu_of(clients, None) },
         ];

@@ -41,16 +41,44 @@ impl Client {
         timeout(PATIENCE, answer).await.context("no answer")?
     }
 
+    /// The status and the whole body of any other request.
+    #[cfg(unix)]
+    pub(super) async fn request(
+        &mut self,
+        method: &str,
+        path: &str,
+        user: &str,
+        body: Bytes,
+    ) -> anyhow::Result<(u16, Bytes)> {
+        let answer = async {
+            let response = self.send_any(method, path, user, body).await?;
+            let status = response.status().as_u16();
+            anyhow::Ok((status, response.into_body().collect().await?.to_bytes()))
+        };
+        timeout(PATIENCE, answer).await.context("no answer")?
+    }
+
     /// The response as soon as its head is there.
     pub(super) async fn send(&mut self, step: &Step, user: &str) -> anyhow::Result<Response<Incoming>> {
+        let body = Bytes::from_static(step.body.unwrap_or_default().as_bytes());
+        self.send_any(step.method(), &step.path.replace("{user}", user), user, body).await
+    }
+
+    async fn send_any(
+        &mut self,
+        method: &str,
+        path: &str,
+        user: &str,
+        body: Bytes,
+    ) -> anyhow::Result<Response<Incoming>> {
         let request = Request::builder()
-            .method(step.method())
-            .uri(step.path.replace("{user}", user))
+            .method(method)
+            .uri(path)
             .header("host", self.address.to_string())
             .header("user-agent", "demo")
             .header("authorization", format!("Bearer {user}"))
             .header("content-type", "application/json")
-            .body(Full::from(step.body.unwrap_or_default()))?;
+            .body(Full::new(body))?;
         let connection = self.connected().await?;
         Ok(connection.send_request(request).await?)
     }

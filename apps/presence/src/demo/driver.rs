@@ -15,6 +15,7 @@ use super::interrupt::Interrupt;
 use super::mix::{self, ARRIVE, Answer, Mix, Step, WATCH};
 use super::progress::show_progress;
 use super::tally::Tally;
+use crate::user::UserId;
 
 const USERS: [&str; 8] = ["alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi"];
 /// Arrives, and is not heard of again: their presence times out.
@@ -29,6 +30,11 @@ pub(super) struct Driver {
     pub(super) clients: usize,
     pub(super) time: Duration,
     pub(super) tally: Arc<Tally>,
+}
+
+/// Everybody whose presence is set.
+pub(super) fn users() -> impl Iterator<Item = UserId> {
+    USERS.into_iter().chain([SILENT]).map(|user| user.parse().expect("these are names of users"))
 }
 
 /// What the watchers saw.

@@ -1,19 +1,22 @@
-//! `presence demo`: the service under load, and where the CPU went.
+//! `presence demo`: two hubs, the first under load, and where the CPU went.
 
 mod balance;
 mod client;
+mod copies;
 mod driver;
 mod interrupt;
 mod mix;
 mod options;
+#[cfg(unix)]
+mod processes;
 mod progress;
 mod report;
 mod routes;
-mod table;
+mod second;
 mod tally;
 mod text;
-mod units;
 
+use std::fmt::Display;
 use std::io::{Write, stderr, stdout};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -24,17 +27,20 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
 use logcontext::{FutureExt, Supervisor};
-use logcontext_service::config::{DatabaseUrl, PositiveTime};
+use logcontext_service::config::{DatabaseUrl, PositiveTime, Secret};
 use logcontext_service::{ListenAddress, ListenerSettings, Service, Settings};
+use serde::Serialize;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
+use crate::federation::FederationSettings;
 use crate::server::Presence;
 use crate::settings::PresenceSettings;
 use driver::{Driver, Watched};
 pub use options::Demo;
 use report::{Material, Report};
+use second::SecondHub;
 use tally::Tally;
 
 /// Runs the service on a free port, drives it, and shows how that went.
@@ -42,15 +48,35 @@ use tally::Tally;
 /// # Errors
 /// If the service or the clients cannot start.
 pub fn demo(options: &Demo) -> anyhow::Result<ExitCode> {
+    if options.processes { several(options) } else { alone(options) }
+}
+
+#[cfg(unix)]
+fn several(options: &Demo) -> anyhow::Result<ExitCode> {
+    processes::demo(options)
+}
+
+#[cfg(not(unix))]
+fn several(_: &Demo) -> anyhow::Result<ExitCode> {
+    bail!("expected a Unix system for --processes: one of them is killed by a signal")
+}
+
+fn alone(options: &Demo) -> anyhow::Result<ExitCode> {
     let log = std::env::temp_dir().join(format!("presence-demo-{}.log", std::process::id()));
     let logging = start_logging(&log)?;
-    let database = DemoDatabase::new(options.database.as_ref())?;
+    let databases = Databases::new(options.database.as_ref())?;
     let runtime = runtime()?;
     // One each, so that their figures stay apart; the log is the default one's.
-    let (presence, clients) = (Supervisor::new("presence"), Supervisor::new("demo"));
+    let [presence, second, clients] = ["presence", "presence two", "demo"].map(Supervisor::new);
     let (stop, stopped) = oneshot::channel();
 
-    let service = runtime.block_on(start(&presence, database.url.clone()))?;
+    let secret: Secret =
+        std::iter::repeat_with(fastrand::alphanumeric).take(32).collect::<String>().parse()?;
+    let (service, second_service) = runtime.block_on(async {
+        let (two, address) = second::start(&second, databases.two.clone(), &secret).await?;
+        let federation = second::federation(second::ONE, second::TWO, address, &secret, true)?;
+        anyhow::Ok((start(&presence, databases.one.clone(), federation).await?, two))
+    })?;
     let Some(&ListenAddress::Tcp(address)) = service.addresses().next() else { bail!("it listens nowhere") };
     announce(options, address, &log);
     let started = Instant::now();
@@ -60,14 +86,27 @@ pub fn demo(options: &Demo) -> anyhow::Result<ExitCode> {
     let driver = start_driver(driver, clients.clone(), stop)?;
 
     // Ends when the driver says so; or when it is gone, whatever became of it.
-    let (ended, time, shutdown) = runtime.block_on(async {
-        let mut told = started;
+    let (ended, second_hub, time, shutdown) = runtime.block_on(async {
+        let (stop_second, second_stopped) = oneshot::channel::<()>();
+        let (one, two) = (Arc::clone(service.datastore()), Arc::clone(second_service.datastore()));
+        let looking = clients.context("compare").start();
+        let (mut told, mut ending, mut seen) = (started, started, None);
         let stop = async {
             drop(stopped.await);
             told = Instant::now();
+            let users: Vec<_> = driver::users().collect();
+            seen = Some(SecondHub::look(&one, &two, &users).in_context(looking.clone()).await);
+            looking.finish();
+            drop((one, two));
+            ending = Instant::now();
         };
-        let ended = service.run(stop).await;
-        (ended, told - started, told.elapsed())
+        let first = async {
+            let ended = service.run(stop).await;
+            drop(stop_second);
+            ended
+        };
+        let (first, second) = tokio::join!(first, second_service.run(async { drop(second_stopped.await) }));
+        ((first, second), seen, told - started, ending.elapsed())
     });
     let driven = driver.join().map_err(|_| anyhow!("the driver panicked"))?;
     progress::clear_progress();
@@ -75,6 +114,10 @@ pub fn demo(options: &Demo) -> anyhow::Result<ExitCode> {
     let watched = driven.unwrap_or_else(|error| {
         problems.push(format!("{error:#}"));
         Watched::default()
+    });
+    let second_hub = second_hub.context("hub two was not looked at").flatten().unwrap_or_else(|error| {
+        problems.push(format!("{error:#}"));
+        SecondHub::default()
     });
     logging.flush();
     match logging.writer().dropped() {
@@ -85,10 +128,13 @@ pub fn demo(options: &Demo) -> anyhow::Result<ExitCode> {
     let report = Report::new(Material {
         service: &presence,
         clients: &clients,
+        second: &second,
+        second_hub,
+        second_stopped: &ended.1?,
         number_of_clients: options.clients.into(),
         tally: &tally,
         watched,
-        stopped: &ended?,
+        stopped: &ended.0?,
         access_lines: access_lines(&log),
         log,
         time,
@@ -99,25 +145,31 @@ pub fn demo(options: &Demo) -> anyhow::Result<ExitCode> {
     Ok(if report.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Where the service keeps its users: unless somebody says otherwise, in a folder that goes with this.
-struct DemoDatabase {
-    url: DatabaseUrl,
-    _folder: Option<TempDir>,
+/// Where the hubs keep their users: in a folder that goes with this, unless somebody says otherwise of the first.
+struct Databases {
+    one: DatabaseUrl,
+    two: DatabaseUrl,
+    _folder: TempDir,
 }
 
-impl DemoDatabase {
+impl Databases {
     fn new(given: Option<&DatabaseUrl>) -> anyhow::Result<Self> {
-        if let Some(url) = given {
-            return Ok(Self { url: url.clone(), _folder: None });
-        }
         let folder = tempfile::Builder::new().prefix("presence-demo-").tempdir();
         let folder = folder.context("cannot make a temporary folder for the database")?;
-        let url = format!("sqlite:{}?mode=rwc", folder.path().join("presence.db").display());
-        Ok(Self { url: url.into(), _folder: Some(folder) })
+        let file = |hub| {
+            let file = folder.path().join(format!("{hub}.db"));
+            DatabaseUrl::from(format!("sqlite:{}?mode=rwc", file.display()))
+        };
+        let one = given.cloned().unwrap_or_else(|| file(second::ONE));
+        Ok(Self { one, two: file(second::TWO), _folder: folder })
     }
 }
 
-async fn start(supervisor: &Supervisor, database: DatabaseUrl) -> anyhow::Result<Service<Presence>> {
+async fn start(
+    supervisor: &Supervisor,
+    database: DatabaseUrl,
+    federation: FederationSettings,
+) -> anyhow::Result<Service<Presence>> {
     let mut settings = Settings::<Presence>::default();
     settings.service.listeners = vec![ListenerSettings::new(SocketAddr::from(([127, 0, 0, 1], 0)).into())];
     settings.database.url = database;
@@ -128,6 +180,7 @@ async fn start(supervisor: &Supervisor, database: DatabaseUrl) -> anyhow::Result
         time_out_every: PositiveTime::from_millis(100),
         history_retention: PositiveTime::from_secs(3),
         prune_every: PositiveTime::from_millis(500),
+        federation,
         ..settings.server
     };
     let startup = supervisor.context("startup").start();
@@ -195,7 +248,7 @@ fn access_lines(log: &Path) -> Vec<String> {
         .collect()
 }
 
-fn show(report: &Report, json: bool) -> anyhow::Result<()> {
+fn show(report: &(impl Display + Serialize), json: bool) -> anyhow::Result<()> {
     let text = if json { format!("{}\n", serde_json::to_string(report)?) } else { report.to_string() };
     let mut out = stdout().lock();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("cannot write the result")

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::time::{MissedTickBehavior, interval_at};
 
 use super::tally::Tally;
-use super::units::count;
+use crate::show::count;
 
 /// Shows how it goes, for as long as it is polled: rewritten in place on a terminal, else line by line.
 pub(super) async fn show_progress(tally: &Tally) {

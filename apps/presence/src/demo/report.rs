@@ -11,6 +11,7 @@ use serde::{Serialize, Serializer};
 
 use super::balance::Balance;
 use super::driver::Watched;
+use super::second::SecondHub;
 use super::tally::Tally;
 
 /// All that there is to show. Times are seconds in JSON; what the platform cannot measure is absent.
@@ -24,6 +25,7 @@ pub(super) struct Report {
     pub(super) connections: Vec<Work>,
     pub(super) slow_polls: SlowPolls,
     pub(super) stream_events: u64,
+    pub(super) second_hub: SecondHub,
     pub(super) books: Option<Balance>,
     pub(super) access_lines: Vec<String>,
     pub(super) log: PathBuf,
@@ -47,7 +49,7 @@ pub(super) struct Requests {
 }
 
 /// The contexts of one label.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub(super) struct Work {
     pub(super) label: String,
     pub(super) count: u64,
@@ -84,6 +86,10 @@ pub(super) struct SlowPolls {
 pub(super) struct Material<'a> {
     pub(super) service: &'a Supervisor,
     pub(super) clients: &'a Supervisor,
+    pub(super) second: &'a Supervisor,
+    /// As it was before the hubs were told to end.
+    pub(super) second_hub: SecondHub,
+    pub(super) second_stopped: &'a Stopped,
     pub(super) number_of_clients: usize,
     pub(super) tally: &'a Tally,
     pub(super) watched: Watched,
@@ -102,14 +108,16 @@ impl Report {
         // One after the other: all is quiet by now.
         let totals = service.totals();
         let client_totals = material.clients.totals();
+        let second_totals = material.second.totals();
         let log_totals = Supervisor::global().totals();
         let books = logcontext::books();
         let slow = service.slow_polls();
-        let diagnostics = diagnostics(&[service, material.clients, &Supervisor::global()]);
+        let diagnostics = diagnostics(&[service, material.second, material.clients, &Supervisor::global()]);
         let mut problems = material.problems;
         problems.extend(tally.oddities());
         problems.extend(diagnostics.iter().map(|kind| format!("diagnostic {kind}")));
         problems.extend(lost(&totals, tally, material.stopped));
+        problems.extend(material.second_hub.problems(material.second, material.second_stopped));
         Self {
             clients: material.number_of_clients,
             time: material.time,
@@ -124,7 +132,9 @@ impl Report {
             connections: rows(&totals, ContextKind::Connection).collect(),
             slow_polls: SlowPolls { blocked: slow.blocked, burned: slow.burned, longest: slow.longest },
             stream_events: material.watched.events,
-            books: books.map(|books| Balance::new(&books, &totals, &client_totals, &log_totals)),
+            second_hub: material.second_hub.with_costs(material.second),
+            books: books
+                .map(|books| Balance::new(&books, &totals, &second_totals, &client_totals, &log_totals)),
             access_lines: material.access_lines,
             log: material.log,
             shutdown: material.shutdown,
@@ -134,7 +144,26 @@ impl Report {
     }
 }
 
-fn rows(totals: &[LabelTotals], kind: ContextKind) -> impl Iterator<Item = Work> {
+impl Work {
+    /// With that of another label.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.count += other.count;
+        self.ok += other.ok;
+        self.failed += other.failed;
+        self.panicked += other.panicked;
+        self.cancelled += other.cancelled;
+        self.db_transactions += other.db_transactions;
+        self.db_rows += other.db_rows;
+        self.db_transaction_time += other.db_transaction_time;
+        self.cpu_after_finish += other.cpu_after_finish;
+        let both = |a: Option<Duration>, b: Option<Duration>| Some(a? + b?);
+        self.cpu_user = both(self.cpu_user, other.cpu_user);
+        self.cpu_system = both(self.cpu_system, other.cpu_system);
+        self.db_wait = both(self.db_wait, other.db_wait);
+    }
+}
+
+pub(super) fn rows(totals: &[LabelTotals], kind: ContextKind) -> impl Iterator<Item = Work> {
     let mut rows: Vec<_> = totals.iter().filter(|row| row.kind == kind && row.started > 0).collect();
     rows.sort_by(|a, b| (&a.label.is_none(), &a.label).cmp(&(&b.label.is_none(), &b.label)));
     rows.into_iter().map(|row| Work {
@@ -166,6 +195,17 @@ fn diagnostics(supervisors: &[&Supervisor]) -> Vec<String> {
 
 /// Whatever was started and did not end, or was answered without having been seen.
 fn lost(totals: &[LabelTotals], tally: &Tally, stopped: &Stopped) -> Vec<String> {
+    let mut lost = lost_in(totals, stopped);
+    let requests = totals.iter().filter(|row| row.kind == ContextKind::Request);
+    let (seen, counts) = (requests.map(|row| row.started).sum::<u64>(), tally.counts());
+    if seen < counts.answered || seen > counts.sent {
+        lost.push(format!("{} sent, {seen} seen by the service, {} answered", counts.sent, counts.answered));
+    }
+    lost
+}
+
+/// Whatever was started in a hub and did not end.
+pub(super) fn lost_in(totals: &[LabelTotals], stopped: &Stopped) -> Vec<String> {
     let mut lost = Vec::new();
     for row in totals.iter().filter(|row| row.in_flight > 0) {
         let label = row.label.as_deref().unwrap_or("(no label)");
@@ -177,11 +217,6 @@ fn lost(totals: &[LabelTotals], tally: &Tally, stopped: &Stopped) -> Vec<String>
     }
     if stopped.left_open > 0 {
         lost.push(format!("{} connections to the database not closed by the deadline", stopped.left_open));
-    }
-    let requests = totals.iter().filter(|row| row.kind == ContextKind::Request);
-    let (seen, counts) = (requests.map(|row| row.started).sum::<u64>(), tally.counts());
-    if seen < counts.answered || seen > counts.sent {
-        lost.push(format!("{} sent, {seen} seen by the service, {} answered", counts.sent, counts.answered));
     }
     lost
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::balance::Balance;
 use super::report::{Report, Requests, Work};
-use super::table::Table;
-use super::units::{count, percent, ratio, time};
+use super::second::SecondHub;
+use crate::show::{Keep, Table, count, cut, percent, ratio, time};
 
 impl Display for Report {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -23,6 +23,7 @@ impl Display for Report {
             time(slow.longest),
         )?;
         writeln!(f, "streams      {} events until the service ended them", count(self.stream_events))?;
+        writeln!(f, "{}", self.second_hub)?;
         let diagnostics = self.diagnostics.join(", ");
         writeln!(f, "diagnostics  {}\n", if diagnostics.is_empty() { "none" } else { &diagnostics })?;
         match &self.books {
@@ -120,12 +121,12 @@ fn processes(rows: &[Work]) -> Table {
         "wait",
     ];
     let mut table = Table::new(head);
-    for work in rows {
+    for work in &shown_together(rows) {
         let counts = [work.count, work.ok, work.failed, work.panicked, work.cancelled].map(count);
         let [started, ok, failed, panicked, cancelled] = counts;
         let ([user, system], [txns, in_txns, wait]) = (cpu(work), database(work));
         table.row([
-            work.label.clone(),
+            cut(&work.label, LABEL, Keep::Beginning),
             started,
             ok,
             failed,
@@ -139,6 +140,36 @@ fn processes(rows: &[Work]) -> Table {
         ]);
     }
     table
+}
+
+/// More of them would not fit.
+const LABEL: usize = 28;
+/// From so many on, those that differ by a number at their end are one row.
+const MANY: usize = 4;
+
+/// With one row for all shards of one kind.
+fn shown_together(rows: &[Work]) -> Vec<Work> {
+    let mut shown: Vec<Work> = Vec::new();
+    for work in rows {
+        let Some(name) = numbered(&work.label) else {
+            shown.push(work.clone());
+            continue;
+        };
+        let like = rows.iter().filter(|other| numbered(&other.label) == Some(name)).count();
+        let label = format!("{name}-* ({like})");
+        match shown.iter_mut().find(|row| row.label == label) {
+            Some(row) => row.add(work),
+            None if like >= MANY => shown.push(Work { label, ..work.clone() }),
+            None => shown.push(work.clone()),
+        }
+    }
+    shown
+}
+
+/// `sender` of `sender-12`.
+fn numbered(label: &str) -> Option<&str> {
+    let (name, number) = label.rsplit_once('-')?;
+    (!number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())).then_some(name)
 }
 
 fn connections(rows: &[Work]) -> Table {
@@ -172,6 +203,29 @@ fn mean(time: Duration, work: &Work) -> Duration {
     time.div_f64(work.count.max(1) as f64)
 }
 
+impl Display for SecondHub {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let (same, users) = (self.users - self.different.len(), self.users);
+        let settled = time(self.settled);
+        writeln!(f, "hub two      {same} of {users} users as in hub one, {settled} after the last time-out")?;
+        let [transactions, states, stale] = [self.transactions, self.states, self.stale].map(count);
+        write!(
+            f,
+            "             {transactions} transactions with {states} newer states and {stale} older ones"
+        )?;
+        for work in &self.requests {
+            let ([user, system], [_, in_txns, _]) = (cpu(work), database(work));
+            let Work { label, count: n, .. } = work;
+            write!(
+                f,
+                "\n             {label}: {}, each {user} user, {system} system, {in_txns} in txns",
+                count(*n)
+            )?;
+        }
+        Ok(())
+    }
+}
+
 impl Display for Balance {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let mut table = Table::new(["books", "CPU", "of the process"]);
@@ -193,5 +247,29 @@ impl Display for Balance {
             "  parts against the clocks of {} threads: {:+.3} %; unaccounted: {:.2} %",
             self.known_threads, self.discrepancy_percent, self.unaccounted_percent,
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn work(label: &str, count: u64, cpu_user: Option<Duration>) -> Work {
+        Work { label: label.to_owned(), count, cpu_user, ..Work::default() }
+    }
+
+    #[test]
+    fn many_that_differ_by_a_number_are_one_row() {
+        let second = Some(Duration::from_secs(1));
+        let mut rows =
+            vec![work("a", 1, second), work("few-1", 1, second), work("few-2", 1, None), work("x-", 1, None)];
+        rows.extend((0..5).map(|n| work(&format!("shard-{n}"), 2, second)));
+        let shown: Vec<_> =
+            shown_together(&rows).into_iter().map(|row| (row.label, row.count, row.cpu_user)).collect();
+        let row = |label: &str, n, cpu| (label.to_owned(), n, cpu);
+        let five = row("shard-* (5)", 10, Some(Duration::from_secs(5)));
+        let others =
+            [row("a", 1, second), row("few-1", 1, second), row("few-2", 1, None), row("x-", 1, None)];
+        assert_eq!(shown, others.into_iter().chain([five]).collect::<Vec<_>>());
     }
 }

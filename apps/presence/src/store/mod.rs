@@ -9,6 +9,7 @@ mod last_known;
 mod news;
 mod profiles;
 mod publish;
+mod received;
 mod row;
 mod schema;
 mod set;
@@ -29,6 +30,7 @@ pub use followers::Following;
 use last_known::LastKnown;
 use news::News;
 use publish::Publisher;
+pub use received::ReceivedTotals;
 pub use set::SetError;
 pub use time_out::{TimedOut, Timeouts};
 

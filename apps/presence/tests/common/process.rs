@@ -138,8 +138,12 @@ impl Process {
         self.address_of(": listening ")
     }
 
+    pub(crate) fn admin_address(&self) -> SocketAddr {
+        self.address_of(": telling of itself ")
+    }
+
     pub(crate) fn admin(&self, path: &str) -> String {
-        let address = self.address_of(": telling of itself ");
+        let address = self.admin_address();
         let text = super::text(&format!("GET {path}"), &[], "").replace("host: test", "host: 127.0.0.1");
         exchange(TcpStream::connect(address).unwrap(), &text)
     }

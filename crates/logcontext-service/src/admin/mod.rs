@@ -2,6 +2,7 @@
 
 mod access;
 mod readiness;
+mod status;
 mod view;
 
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use logcontext_metrics::Exporter;
 use crate::config::Secret;
 use crate::server::Datastore;
 pub(crate) use readiness::Readiness;
+pub(crate) use status::{Identity, Status};
 use view::Page;
 
 /// What answers on the admin listener.
@@ -25,6 +27,7 @@ pub(crate) fn routes<D: Datastore>(
     supervisor: &Supervisor,
     exporter: Exporter,
     readiness: Arc<Readiness<D>>,
+    identity: Identity,
     token: Option<Secret>,
 ) -> Router {
     // What a load balancer asks for tells nothing.
@@ -37,10 +40,12 @@ pub(crate) fn routes<D: Datastore>(
         .route("/contexts", get(contexts))
         .route("/background", get(background))
         .with_state(supervisor.clone());
-    let guarded =
-        metrics.merge(lists).layer(middleware::from_fn_with_state(token.map(Arc::new), access::check));
+    let status = Arc::new(Status::new(supervisor, identity));
+    let status = Router::new().route("/status", get(async move || status.page()));
+    let guarded = metrics.merge(lists).merge(status);
+    let guarded = guarded.layer(middleware::from_fn_with_state(token.map(Arc::new), access::check));
     open.merge(guarded).fallback(async || {
-        let paths = "no such path; expected /metrics, /health, /ready, /contexts or /background\n";
+        let paths = "no such path; expected /metrics, /health, /ready, /status, /contexts or /background\n";
         (StatusCode::NOT_FOUND, paths)
     })
 }

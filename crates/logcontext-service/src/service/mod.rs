@@ -21,7 +21,7 @@ use logcontext_metrics::Exporter;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use crate::admin::{self, Readiness};
+use crate::admin::{self, Identity, Readiness};
 use crate::error::StartError;
 use crate::server::{Datastore, Server};
 use crate::settings::{ListenAddress, ListenerSettings, ServiceSettings};
@@ -63,6 +63,7 @@ pub struct Service<S: Server> {
     listeners: Vec<Bound>,
     admin: Option<Bound>,
     readiness: Arc<Readiness<S::Datastore>>,
+    identity: Identity,
 }
 
 /// How a service ended.
@@ -136,7 +137,8 @@ impl<S: Server> Service<S> {
         }
         let readiness = Arc::new(Readiness::new(Arc::clone(opened.get())));
         let supervisor = Supervisor::current();
-        Ok(Self { supervisor, settings, opened, server, routes, listeners, admin, readiness })
+        let identity = Identity::new(S::NAME, S::VERSION, server.details());
+        Ok(Self { supervisor, settings, opened, server, routes, listeners, admin, readiness, identity })
     }
 
     /// Where it listens, in the order of its settings.
@@ -176,7 +178,8 @@ impl<S: Server> Service<S> {
     /// # Errors
     /// If it cannot listen any more. Then it ends as if it had been stopped.
     pub async fn run(self, stop: impl Future<Output = ()>) -> io::Result<Stopped> {
-        let Self { supervisor, settings, opened, server, routes, listeners, admin, readiness } = self;
+        let Self { supervisor, settings, opened, server, routes, listeners, admin, readiness, identity } =
+            self;
         let exporter = Exporter::new(&supervisor);
         let whole = settings.shutdown.deadline.get();
         let app = app::<S>(&supervisor, &settings, routes);
@@ -195,8 +198,8 @@ impl<S: Server> Service<S> {
         }));
         let admin = async {
             let Some(listener) = admin else { return Ok(None) };
-            let routes =
-                admin::routes(&supervisor, exporter, Arc::clone(&readiness), settings.admin.token.clone());
+            let token = settings.admin.token.clone();
+            let routes = admin::routes(&supervisor, exporter, Arc::clone(&readiness), identity, token);
             let app = routes.layer(contexts::<S>(&supervisor).quiet_paths(ADMIN_PATHS));
             let options = options(&supervisor, &settings, "admin").while_draining();
             listener.serve(app, options.shutdown_deadline(LAST_ANSWERS)).await.map(Some)
@@ -249,7 +252,7 @@ impl<S: Server> fmt::Debug for Service<S> {
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// Who asks for these, asks every few seconds.
-const ADMIN_PATHS: [&str; 5] = ["/metrics", "/health", "/ready", "/contexts", "/background"];
+const ADMIN_PATHS: [&str; 6] = ["/metrics", "/health", "/ready", "/status", "/contexts", "/background"];
 
 async fn bind_all(settings: &[ListenerSettings]) -> Result<Vec<Bound>, StartError> {
     let mut all = Vec::with_capacity(settings.len());

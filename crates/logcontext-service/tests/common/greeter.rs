@@ -166,6 +166,10 @@ impl Server for Greeter {
         Ok(Self { greeting: settings.greeting, stubborn: settings.stubborn, memory })
     }
 
+    fn details(&self) -> Vec<(&'static str, String)> {
+        vec![("mood", self.greeting.clone())]
+    }
+
     async fn close(&self, deadline: Duration) {
         assert!(!deadline.is_zero(), "there is time left for it");
         self.memory.note("server closed");

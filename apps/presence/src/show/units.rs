@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// `1,234,567`.
-pub(super) fn count(n: u64) -> String {
+pub(crate) fn count(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::new();
     for (i, digit) in digits.chars().enumerate() {
@@ -16,7 +16,7 @@ pub(super) fn count(n: u64) -> String {
 }
 
 /// `12.3 ms`: three digits and the unit that fits.
-pub(super) fn time(time: Duration) -> String {
+pub(crate) fn time(time: Duration) -> String {
     let micros = time.as_nanos() as f64 / 1e3;
     if time.is_zero() {
         "0".to_owned()
@@ -30,12 +30,12 @@ pub(super) fn time(time: Duration) -> String {
 }
 
 /// `12.34 %`.
-pub(super) fn percent(part: Duration, whole: Duration) -> String {
+pub(crate) fn percent(part: Duration, whole: Duration) -> String {
     format!("{:.2} %", if whole.is_zero() { 0.0 } else { part.as_secs_f64() / whole.as_secs_f64() * 100.0 })
 }
 
 /// `1.25`: so many for each; none at all is `0`.
-pub(super) fn ratio(n: u64, each: u64) -> String {
+pub(crate) fn ratio(n: u64, each: u64) -> String {
     if n == 0 { "0".to_owned() } else { format!("{:.2}", n as f64 / each.max(1) as f64) }
 }
 
