@@ -129,7 +129,8 @@ macro_rules! conformance {
                 two_services_may_call_each_other
                 blocking_handlers_may_wait_for_each_other
                 no_more_handlers_run_than_there_are_slots
-                a_service_that_shuts_down_answers_what_it_has_begun;
+                a_service_that_shuts_down_answers_what_it_has_begun
+                what_a_call_has_cost_comes_home;
         }
     };
     (@list $attributes:tt $broker:expr; $($group:ident: $($behaviour:ident)+;)+) => {
