@@ -40,6 +40,9 @@ pub struct BusConfig {
     /// An event is taken from a consumer that has not renewed its claim for so long: 15 s. One that lives renews every
     /// third of it.
     pub claim_after: Duration,
+    /// Whether the answers to calls that are handled here say what these have cost, which their callers are charged as
+    /// [`remote`](logcontext::ResourceUsage::remote): they do. For services whose callers may not know.
+    pub costs_in_replies: bool,
     /// How long events are kept.
     pub retention: Retention,
 }
@@ -100,6 +103,7 @@ impl BusConfig {
             max_depth: 32,
             max_nested: 10_000,
             claim_after: Duration::from_secs(15),
+            costs_in_replies: true,
             retention: Retention::default(),
         }
     }

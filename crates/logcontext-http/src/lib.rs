@@ -46,6 +46,7 @@
 mod access;
 #[cfg(feature = "server")]
 mod body_limit;
+mod client;
 mod connection;
 mod context;
 #[cfg(feature = "server")]
@@ -61,6 +62,7 @@ mod upgrade;
 
 #[cfg(feature = "server")]
 pub use body_limit::{BodyLimitFuture, BodyLimitLayer, BodyLimitService, BodyTimeoutError, LimitedBody};
+pub use client::{ClientFuture, ClientLayer, ClientService};
 pub use connection::ConnectionInfo;
 pub use context::{
     ContextBody, ContextFuture, ContextLayer, ContextService, EmptyPanicResponse, PanicResponse,

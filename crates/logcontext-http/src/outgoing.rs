@@ -11,7 +11,7 @@ use crate::request::{TRACEPARENT, TRACESTATE};
 
 /// Puts `traceparent`, and `tracestate` if there is one, into the headers of a call that is made for the current
 /// request: its trace, and a new span for this call. For clients that are no tower services;
-/// [`TraceparentLayer`] does it for those that are. What the headers say already is replaced: it is what somebody
+/// [`ClientLayer`](crate::ClientLayer) and [`TraceparentLayer`] do it for those that are. What the headers say already is replaced: it is what somebody
 /// else was called with.
 ///
 /// Outside of any request, in a background process for one, there is no trace, and the headers stay as they are.
@@ -42,7 +42,7 @@ pub fn trace_headers(headers: &mut HeaderMap) {
 }
 
 /// A tower layer for HTTP clients: each call carries on the trace of the request that it is made for. See
-/// [`trace_headers`].
+/// [`trace_headers`]. [`ClientLayer`](crate::ClientLayer) does this too, and learns what the call has cost.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {

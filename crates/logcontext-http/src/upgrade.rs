@@ -105,6 +105,7 @@ impl Drop for End {
         let ending = if std::thread::panicking() { Ending::Panicked } else { self.ending };
         if self.began {
             let usage = self.context.usage();
+            let remote = Some(usage.remote()).filter(|remote| !remote.is_empty());
             tracing::info!(
                 target: "logcontext::http",
                 outcome = ending.name(),
@@ -112,6 +113,9 @@ impl Drop for End {
                 cpu = usage.cpu().as_ref().map(tracing::field::debug),
                 db_txn_count = usage.db_txn_count,
                 db_txn_duration = ?usage.db_txn_duration,
+                remote_calls = remote.map(|remote| remote.calls),
+                remote_unknown = remote.map(|remote| remote.unknown),
+                remote_cpu = remote.and_then(|remote| remote.cpu()).as_ref().map(tracing::field::debug),
                 "upgraded connection ended",
             );
         }

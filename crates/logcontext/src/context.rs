@@ -11,6 +11,7 @@ use crate::diagnostics::{DiagnosticKind, Report};
 use crate::kind::{ContextKind, Ending};
 use crate::ledger::{self, Account, AccountRef};
 use crate::meter;
+use crate::remote::RemoteUsage;
 use crate::request::Request;
 use crate::small_str::SmallStr;
 use crate::supervisor::Supervisor;
@@ -398,6 +399,24 @@ impl LogContext {
         }
     }
 
+    /// Adds what a call has cost elsewhere, or that it is not known: see [`RemoteUsage`]. It stays apart from what was
+    /// done here. The bus and the HTTP client do this for the calls that they make; the sentinel keeps nothing.
+    ///
+    /// ```
+    /// use logcontext::{LogContext, RemoteUsage};
+    /// use std::time::Duration;
+    ///
+    /// let request = LogContext::new("GET-17");
+    /// let answer = RemoteUsage::call().with_cpu(Duration::from_millis(3));
+    /// request.record_remote(&answer.or_unknown());
+    /// assert_eq!(request.usage().remote().cpu(), Some(Duration::from_millis(3)));
+    /// ```
+    pub fn record_remote(&self, usage: &RemoteUsage) {
+        if let Some(inner) = self.inner() {
+            inner.with_ancestors(|account| account.record_remote(usage));
+        }
+    }
+
     /// Adds to a counter of the service's own.
     #[doc(alias = "record_event_fetch")]
     pub fn add(&self, counter: &Counter, n: u64) {
@@ -417,7 +436,7 @@ impl LogContext {
         }
     }
 
-    /// Takes the times off this context (CPU, database) and charges them to these in equal parts, the odd nanoseconds
+    /// Takes the times off this context (CPU, database, remote) and charges them to these in equal parts, the odd nanoseconds
     /// to the first; counts stay. For work that was done for several, when it is known who they are. What has
     /// ancestors among these counts for them as well, as always; the sentinel keeps nothing.
     ///

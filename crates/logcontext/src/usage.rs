@@ -5,6 +5,8 @@ use std::ops::{Add, AddAssign, Sub};
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
+use crate::remote::RemoteUsage;
+
 /// How many different counters a process can have.
 pub(crate) const COUNTERS: usize = 32;
 
@@ -41,6 +43,7 @@ pub struct ResourceUsage {
     /// Time spent getting connections from pools that cannot tell waiting from connecting: zero where all pools
     /// can. See [`db_wait`](Self::db_wait).
     pub db_acquire: Duration,
+    pub(crate) remote: RemoteUsage,
     pub(crate) counters: [u64; COUNTERS],
 }
 
@@ -70,6 +73,11 @@ impl ResourceUsage {
         self.db_acquire.is_zero().then_some(self.db_wait)
     }
 
+    /// What its work caused elsewhere, by calls to others: apart from all the other figures, which are its own.
+    pub fn remote(&self) -> RemoteUsage {
+        self.remote
+    }
+
     /// What was added to a counter.
     pub fn counter(&self, counter: &Counter) -> u64 {
         self.counters[counter.index()]
@@ -84,7 +92,13 @@ impl ResourceUsage {
             .filter(|(_, n)| *n > 0)
     }
 
-    fn zip(self, other: Self, f: fn(u64, u64) -> u64, g: fn(Duration, Duration) -> Duration) -> Self {
+    fn zip(
+        self,
+        other: Self,
+        f: fn(u64, u64) -> u64,
+        g: fn(Duration, Duration) -> Duration,
+        h: fn(RemoteUsage, RemoteUsage) -> RemoteUsage,
+    ) -> Self {
         Self {
             cpu_nanos: f(self.cpu_nanos, other.cpu_nanos),
             system_nanos: f(self.system_nanos, other.system_nanos),
@@ -92,6 +106,7 @@ impl ResourceUsage {
             db_txn_duration: g(self.db_txn_duration, other.db_txn_duration),
             db_wait: g(self.db_wait, other.db_wait),
             db_acquire: g(self.db_acquire, other.db_acquire),
+            remote: h(self.remote, other.remote),
             counters: std::array::from_fn(|i| f(self.counters[i], other.counters[i])),
         }
     }
@@ -101,7 +116,7 @@ impl Add for ResourceUsage {
     type Output = Self;
 
     fn add(self, other: Self) -> Self {
-        self.zip(other, u64::saturating_add, Duration::saturating_add)
+        self.zip(other, u64::saturating_add, Duration::saturating_add, Add::add)
     }
 }
 
@@ -116,7 +131,7 @@ impl Sub for ResourceUsage {
     type Output = Self;
 
     fn sub(self, earlier: Self) -> Self {
-        self.zip(earlier, u64::saturating_sub, Duration::saturating_sub)
+        self.zip(earlier, u64::saturating_sub, Duration::saturating_sub, Sub::sub)
     }
 }
 
@@ -131,6 +146,9 @@ impl fmt::Debug for ResourceUsage {
         }
         for (name, n) in self.counters() {
             out.field(name, &n);
+        }
+        if !self.remote.is_empty() {
+            out.field("remote", &self.remote);
         }
         out.finish()
     }

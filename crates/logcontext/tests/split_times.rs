@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use common::{BURST, OnDrop, burn};
 use logcontext::testing::{self, Test};
-use logcontext::{ContextKind, Counter, LogContext, ResourceUsage, books, current_context};
+use logcontext::{ContextKind, Counter, LogContext, RemoteUsage, ResourceUsage, books, current_context};
 
 static ROWS: Counter = Counter::new("split_rows");
 
@@ -21,6 +21,8 @@ fn shared(test: &Test) -> LogContext {
     ctx.record_db_wait(nanos(32));
     ctx.record_db_acquire(nanos(5));
     ctx.add(&ROWS, 7);
+    let remote = RemoteUsage::call().with_cpu(nanos(32)).with_db_wait(nanos(2));
+    ctx.record_remote(&remote.with_db_txns(1, nanos(3)));
     ctx
 }
 
@@ -43,6 +45,34 @@ fn the_odd_nanoseconds_go_to_the_first_and_counts_stay() {
     let rest = ctx.usage();
     assert_eq!(times(&rest), (cpu(0), nanos(0), nanos(0)));
     assert_eq!((rest.db_txn_count, rest.counter(&ROWS)), (1, 7));
+}
+
+#[test]
+fn times_that_were_spent_elsewhere_are_split_too_and_calls_stay() {
+    let test = testing::start();
+    let ctx = shared(&test);
+    let payers = ["GET-1", "GET-2", "GET-3"].map(LogContext::new);
+    assert!(ctx.split_times(&payers));
+    let [a, b, c] = payers.each_ref().map(|payer| payer.usage().remote());
+    assert_eq!((a.cpu(), a.db_txn_duration, a.db_wait()), (Some(nanos(12)), nanos(1), Some(nanos(2))));
+    assert_eq!((b.cpu(), b.db_txn_duration, b.db_wait()), (Some(nanos(10)), nanos(1), None));
+    assert_eq!(c, b);
+    assert_eq!((a.calls, a.db_txn_count), (0, 0));
+    let rest = ctx.usage().remote();
+    assert_eq!(
+        (rest.cpu(), rest.db_txn_duration, rest.db_wait()),
+        (Some(nanos(0)), nanos(0), Some(nanos(0)))
+    );
+    assert_eq!((rest.calls, rest.db_txn_count), (1, 1));
+}
+
+#[test]
+fn who_shares_what_called_nobody_has_called_nobody() {
+    let test = testing::start();
+    let (ctx, payer) = (test.supervisor().context("lookup").start(), LogContext::new("GET-1"));
+    ctx.record_db_transaction(nanos(302));
+    assert!(ctx.split_times(std::slice::from_ref(&payer)));
+    assert!(payer.usage().remote().is_empty());
 }
 
 #[test]

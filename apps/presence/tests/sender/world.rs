@@ -105,7 +105,7 @@ impl World {
             let store = Store::open(&self.own.url.clone().into(), &Limits::default()).await.unwrap();
             let store = Arc::new(store);
             let bus = self.bus();
-            store.announce_by(bus.clone());
+            store.publish_by(&bus).await.unwrap();
             let (context, supervisor) = (context.clone(), supervisor.clone());
             let mut process = Process { store, bus, sender: None, context, supervisor, runtime: None };
             begin(&mut process);

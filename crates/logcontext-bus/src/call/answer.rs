@@ -1,8 +1,10 @@
 //! What an answer means to who has called.
 
+use logcontext::RemoteUsage;
+
 use super::asking::{Asking, Outcome};
 use crate::error::{CallError, Waiting};
-use crate::message::{Message, ReplyHead, Verdict, WIRE, decode, printable};
+use crate::message::{Cost, Message, ReplyHead, Verdict, decode, printable};
 use crate::rpc::Rpc;
 
 type Answer<R> = Result<<R as Rpc>::Response, CallError<<R as Rpc>::Error>>;
@@ -23,21 +25,15 @@ pub(super) fn read<R: Rpc>(outcome: Outcome, asking: &Asking) -> Answer<R> {
 
 fn read_message<R: Rpc>(message: &Message, asking: &Asking) -> Answer<R> {
     let (size, limit) = (message.len(), asking.inner.config.max_message);
-    if size > limit {
+    let head = if size > limit { None } else { Some(ReplyHead::read(&message.head)) };
+    // Whatever comes of the answer, this is what it has cost.
+    let cost = head.as_ref().and_then(|head| head.as_ref().ok()?.cost);
+    asking.charge(&cost.map_or_else(RemoteUsage::unknown, Cost::to_remote));
+    let Some(head) = head else {
         let error = format!("is {size} bytes long: expected at most {limit}");
         return Err(CallError::BadResponse(error));
-    }
-    // Nearly all heads are this one.
-    let (verdict, detail) = if message.head == ReplyHead::OK {
-        (Verdict::Ok, None)
-    } else {
-        let head: ReplyHead = decode(&message.head).map_err(|error| bad::<R>(&error))?;
-        if head.wire != WIRE {
-            let error = format!("is of version {} of the bus: expected {WIRE}", head.wire);
-            return Err(CallError::BadResponse(error));
-        }
-        (head.verdict, head.detail)
     };
+    let ReplyHead { verdict, detail, .. } = head.map_err(|error| bad::<R>(&error))?;
     let detail = || printable(detail.as_deref().unwrap_or_default()).into_string();
     Err(match verdict {
         Verdict::Ok => {

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use logcontext::{LogContext, RemoteUsage};
 use tokio::time::Instant;
 
 use super::Callee;
@@ -29,6 +30,8 @@ pub(super) struct Asking {
     began: Option<Instant>,
     lane: Lane,
     pub(super) depth: u8,
+    /// Who has called, and pays.
+    context: LogContext,
     /// Tells it from the others, while it is on its way.
     call: u64,
 }
@@ -64,7 +67,18 @@ impl Asking {
     ) -> Self {
         let stage = Stage::New(body);
         let timeout = timeout.min(LONGEST);
-        Self { inner, callee, timeout, origin, stage, began: None, lane: Lane::First, depth: 0, call: 0 }
+        Self {
+            inner,
+            callee,
+            timeout,
+            origin,
+            stage,
+            began: None,
+            lane: Lane::First,
+            depth: 0,
+            context: LogContext::sentinel(),
+            call: 0,
+        }
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
@@ -72,6 +86,10 @@ impl Asking {
             let body = std::mem::take(body);
             if let Err(outcome) = self.begin(body, cx) {
                 self.stage = Stage::Over;
+                // Nothing else has sent anything.
+                if matches!(outcome, Outcome::Lost(_)) {
+                    self.charge_without_answer(&outcome);
+                }
                 return Poll::Ready(outcome);
             }
         }
@@ -82,13 +100,15 @@ impl Asking {
                 Poll::Ready(Err(error)) => {
                     self.stage = Stage::Over;
                     self.inner.inbox.waits().forget(self.call);
-                    return Poll::Ready(failed(error));
+                    let outcome = failed(error);
+                    self.charge_without_answer(&outcome);
+                    return Poll::Ready(outcome);
                 }
             }
         }
         let Poll::Ready(told) = self.inner.inbox.waits().poll(self.call, cx) else { return Poll::Pending };
         let stage = std::mem::replace(&mut self.stage, Stage::Over);
-        Poll::Ready(match told {
+        let outcome = match told {
             Told::Answer(message) => Outcome::Answer(message),
             Told::Unserved => Outcome::Unserved,
             Told::Lost(why) => Outcome::Lost(why),
@@ -99,7 +119,9 @@ impl Asking {
                 self.inner.transport.calls().cancel(self.callee.name, self.lane, self.call);
                 Outcome::Expired(waited_for)
             }
-        })
+        };
+        self.charge_without_answer(&outcome);
+        Poll::Ready(outcome)
     }
 
     /// Sends it, from the current context.
@@ -121,6 +143,7 @@ impl Asking {
         if message.len() > inner.config.max_message {
             return Err(Outcome::TooLarge(message.len()));
         }
+        self.context = context;
         let began = inner.now();
         self.began = Some(began);
         self.lane = if depth == 0 { Lane::First } else { Lane::Nested };
@@ -156,6 +179,18 @@ impl Asking {
         }
     }
 
+    /// Charges whoever has called.
+    pub(super) fn charge(&self, cost: &RemoteUsage) {
+        self.context.record_remote(cost);
+    }
+
+    /// The same where there is no answer to tell. What was never handled has cost nobody anything.
+    fn charge_without_answer(&self, outcome: &Outcome) {
+        if matches!(outcome, Outcome::Expired(_) | Outcome::Lost(_) | Outcome::Closed) {
+            self.charge(&RemoteUsage::unknown());
+        }
+    }
+
     /// Counts how it ended.
     pub(super) fn count<T, E>(&self, result: &Result<T, CallError<E>>) {
         if let Some(began) = self.began {
@@ -179,6 +214,7 @@ impl Drop for Asking {
         if self.inner.inbox.waits().forget(self.call) {
             self.inner.transport.calls().cancel(self.callee.name, self.lane, self.call);
         }
+        self.charge(&RemoteUsage::unknown());
         self.callee.dropped();
     }
 }

@@ -221,3 +221,30 @@ pub async fn a_service_that_shuts_down_answers_what_it_has_begun(case: Case) {
     caller.end().await;
     other.end().await;
 }
+
+/// Whoever has called is charged what the handler has cost and caused in turn, apart from its own.
+pub async fn what_a_call_has_cost_comes_home(case: Case) {
+    let (caller, server) = (case.service("caller"), case.service("server"));
+    let back = server.bus.clone();
+    let ask = move |Ask(n)| {
+        let back = back.clone();
+        async move {
+            current_context().record_db_transaction(Duration::from_nanos(3));
+            back.call(AskBack(n)).await.map_err(no)
+        }
+    };
+    let ask_back = async |AskBack(n)| {
+        current_context().record_db_transaction(Duration::from_nanos(4));
+        Ok::<u64, No>(n)
+    };
+    server.bus.serve::<Ask>(ask).start().await.expect("it serves");
+    server.bus.serve::<AskBack>(move |ask| ask_back(ask)).start().await.expect("it serves");
+    let context = LogContext::new("GET-17");
+    assert_eq!(caller.ask(4).in_context(context.clone()).await, Ok(4));
+    let usage = context.finish();
+    let remote = usage.remote();
+    assert_eq!((remote.calls, remote.unknown, remote.db_txn_count), (2, 0, 2));
+    assert_eq!((remote.db_txn_duration, usage.db_txn_count), (Duration::from_nanos(7), 0));
+    caller.end().await;
+    server.end().await;
+}

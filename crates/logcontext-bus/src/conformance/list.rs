@@ -129,7 +129,8 @@ macro_rules! conformance {
                 two_services_may_call_each_other
                 blocking_handlers_may_wait_for_each_other
                 no_more_handlers_run_than_there_are_slots
-                a_service_that_shuts_down_answers_what_it_has_begun;
+                a_service_that_shuts_down_answers_what_it_has_begun
+                what_a_call_has_cost_comes_home;
             bus_processes:
                 each_process_hears_each_event_and_is_forgotten_when_it_is_gone
                 each_shard_is_held_by_one_process_and_moves_when_that_is_gone;

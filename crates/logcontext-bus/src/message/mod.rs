@@ -1,14 +1,19 @@
 //! What crosses the bus: a head that says whose it is, and a body that is the user's.
 
 mod call_head;
+mod cost;
 mod decode;
 mod head;
+mod plain;
+mod reply_head;
 
 use bytes::Bytes;
 
 pub(crate) use call_head::{AnyHead, CallFrom, HeadPrefix, OriginRef, shown};
+pub(crate) use cost::Cost;
 pub(crate) use decode::{decode, encode, encode_with_room};
-pub(crate) use head::{EventHead, Origin, ReplyHead, Verdict, WIRE, printable};
+pub(crate) use head::{EventHead, Origin, WIRE, printable};
+pub(crate) use reply_head::{ReplyHead, Verdict};
 
 /// A message as a transport carries it: two pieces of JSON, each on one line, that are none of its business.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

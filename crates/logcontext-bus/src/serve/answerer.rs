@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::caller::Caller;
 use super::{CallerHandler, Handler};
 use crate::blocking::{NotDone, Threads};
-use crate::message::{ReplyHead, Verdict, decode, encode, printable};
+use crate::message::{ReplyHead, Verdict, decode, encode_with_room, printable};
 use crate::rpc::Rpc;
 use crate::schema::{Check, Checks};
 
@@ -18,7 +18,8 @@ use crate::schema::{Check, Checks};
 pub(super) struct Said {
     pub(super) verdict: Verdict,
     pub(super) detail: Option<Box<str>>,
-    pub(super) body: Bytes,
+    /// With room behind it.
+    pub(super) body: Vec<u8>,
     /// What is logged here besides.
     pub(super) failure: Option<Failure>,
 }
@@ -27,7 +28,7 @@ pub(super) type Failure = Box<dyn Display + Send + Sync>;
 
 impl Said {
     pub(super) fn only(verdict: Verdict) -> Self {
-        Self { verdict, detail: None, body: Bytes::new(), failure: None }
+        Self { verdict, detail: None, body: Vec::new(), failure: None }
     }
 
     pub(super) fn because(verdict: Verdict, detail: &str) -> Self {
@@ -92,9 +93,9 @@ impl<R: Rpc> Shape<R> {
         }
     }
 
-    fn encode(&self, value: &impl serde::Serialize, check: &Check) -> Result<Bytes, String> {
-        let body = encode(value).map_err(|error| format!("cannot be written as JSON: {error}"))?;
-        // The head of an error is one byte or two longer.
+    fn encode(&self, value: &impl serde::Serialize, check: &Check) -> Result<Vec<u8>, String> {
+        let body = encode_with_room(value).map_err(|error| format!("cannot be written as JSON: {error}"))?;
+        // The head of an error is one byte or two longer. Where there is no room for its cost, it comes without.
         let (size, limit) = (body.len() + ReplyHead::OK.len() + 3, self.max_message);
         if size > limit {
             return Err(format!("is {size} bytes long: expected at most {limit}"));

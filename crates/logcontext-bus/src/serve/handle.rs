@@ -27,6 +27,7 @@ pub(super) fn handle<A: Answerer>(
     refused: Option<Box<Said>>,
 ) -> impl Future<Output = Done> + Send {
     async move {
+        call.has_begun = true;
         if let Some(said) = refused {
             return refuse(call, said).await;
         }
@@ -57,7 +58,7 @@ pub(super) fn handle<A: Answerer>(
 /// It has not answered.
 fn end_otherwise(mut call: Taken, end: End) -> Later<Done> {
     Box::pin(async move {
-        let only = |verdict| (verdict, None, Bytes::new(), Became::Answered(verdict));
+        let only = |verdict| (verdict, None, Vec::new(), Became::Answered(verdict));
         match end {
             End::Said(_) => {}
             End::NotDone(NotDone::Panicked(mut panic)) => {
@@ -68,7 +69,7 @@ fn end_otherwise(mut call: Taken, end: End) -> Later<Done> {
             End::NotDone(NotDone::NoThread(error)) => {
                 let why = Some("there is no thread for it".into());
                 let verdict = Verdict::Overloaded;
-                call.say((verdict, why, Bytes::new(), Became::Answered(verdict))).await;
+                call.say((verdict, why, Vec::new(), Became::Answered(verdict))).await;
                 let failure = format!("there is no thread for its handler: {error}");
                 return call.done(Some(Box::new(failure)));
             }

@@ -36,7 +36,7 @@ impl Drop for Calls {
     fn drop(&mut self) {
         self.incoming.close();
         while let Ok(call) = self.incoming.try_recv() {
-            abandon(&self.inner, &self.figures, call.from);
+            abandon(&self.inner, &self.figures, call.from, None);
         }
     }
 }

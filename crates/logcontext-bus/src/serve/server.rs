@@ -86,6 +86,7 @@ impl<A: Answerer> Server<A> {
             at: now,
             due: now.checked_add(time).unwrap_or(now),
             is_nested,
+            has_begun: false,
             _slot: slot,
             running: Some(running),
         };

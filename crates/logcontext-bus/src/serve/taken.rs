@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use bytes::Bytes;
-use logcontext::{FutureExt, LogContext, Outcome};
+use logcontext::{FutureExt, LogContext, Outcome, current_context};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
@@ -16,7 +16,7 @@ use super::answerer::Failure;
 use super::figures::{Became, Figures};
 use crate::bus::Inner;
 use crate::handlers::RunningHandler;
-use crate::message::{Message, ReplyHead, Verdict, WIRE, encode};
+use crate::message::{Cost, Message, ReplyHead, Verdict};
 use crate::transport::ReplyTo;
 use crate::within::within;
 
@@ -31,6 +31,8 @@ pub(super) struct Taken {
     /// Nobody waits for it after that.
     pub(super) due: Instant,
     pub(super) is_nested: bool,
+    /// Its process runs: the current context is its own, from here to its end.
+    pub(super) has_begun: bool,
     pub(super) _slot: Option<OwnedSemaphorePermit>,
     /// It runs until its process has ended, which is a little later.
     pub(super) running: Option<[RunningHandler; 2]>,
@@ -60,11 +62,13 @@ impl Taken {
         &mut self,
         verdict: Verdict,
         detail: Option<Box<str>>,
-        body: Bytes,
+        body: Vec<u8>,
         became: Became,
     ) -> Option<Sending<'_>> {
         let to = self.from.take()?;
-        match self.inner.transport.calls().try_reply(to, message(verdict, detail, body)) {
+        let head = ReplyHead::new(verdict, detail, self.cost());
+        let message = message(head, body, self.inner.config.max_message);
+        match self.inner.transport.calls().try_reply(to, message) {
             Ok(heard) => {
                 self.was_answered(became, heard.unwrap_or(false));
                 None
@@ -79,11 +83,17 @@ impl Taken {
     }
 
     /// The same, in one step.
-    pub(super) async fn say(&mut self, what: (Verdict, Option<Box<str>>, Bytes, Became)) {
+    pub(super) async fn say(&mut self, what: (Verdict, Option<Box<str>>, Vec<u8>, Became)) {
         let (verdict, detail, body, became) = what;
         if let Some(sending) = self.answer(verdict, detail, body, became) {
             sending.await;
         }
+    }
+
+    /// What it has cost so far, the open slice included: whatever it does after its answer nobody is told.
+    fn cost(&self) -> Option<Cost> {
+        let is_told = self.has_begun && self.inner.config.costs_in_replies;
+        is_told.then(|| Cost::of(&current_context().usage()))
     }
 
     fn was_answered(&self, became: Became, was_heard: bool) {
@@ -107,7 +117,7 @@ impl Taken {
 impl Drop for Taken {
     fn drop(&mut self) {
         if let Some(from) = self.from.take() {
-            abandon(&self.inner, &self.figures, from);
+            abandon(&self.inner, &self.figures, from, self.cost());
         }
         if self.is_nested {
             self.inner.nested.fetch_sub(1, SeqCst);
@@ -115,13 +125,13 @@ impl Drop for Taken {
     }
 }
 
-/// Nobody will handle it.
-pub(super) fn abandon(inner: &Arc<Inner>, figures: &Figures, from: ReplyTo) {
+/// Nobody will handle it. What that has cost is not known where it was not begun.
+pub(super) fn abandon(inner: &Arc<Inner>, figures: &Figures, from: ReplyTo, cost: Option<Cost>) {
     figures.count(Became::Answered(Verdict::Abandoned), None);
     let calls = inner.transport.calls();
-    let Err((to, message)) = calls.try_reply(from, message(Verdict::Abandoned, None, Bytes::new())) else {
-        return;
-    };
+    let head = ReplyHead::new(Verdict::Abandoned, None, cost);
+    let message = message(head, Vec::new(), inner.config.max_message);
+    let Err((to, message)) = calls.try_reply(from, message) else { return };
     let transport = Arc::clone(&inner.transport);
     let reply = async move { transport.calls().reply(to, message).await };
     // The supervisor starts nothing more by now, and nobody is there to wait for it.
@@ -129,11 +139,15 @@ pub(super) fn abandon(inner: &Arc<Inner>, figures: &Figures, from: ReplyTo) {
     drop(inner.runtime.spawn(reply.in_context(LogContext::sentinel())));
 }
 
-fn message(verdict: Verdict, detail: Option<Box<str>>, body: Bytes) -> Message {
-    let head = match (verdict, detail) {
-        (Verdict::Ok, None) => Bytes::from_static(ReplyHead::OK),
-        (verdict, detail) => encode(&ReplyHead { wire: WIRE, verdict, detail })
-            .unwrap_or_else(|_| Bytes::from_static(br#"{"wire":1,"verdict":"panicked"}"#)),
-    };
-    Message { head, body }
+/// One piece of memory for both. An answer that only just fits comes without its cost.
+fn message(mut head: ReplyHead, body: Vec<u8>, max_message: usize) -> Message {
+    let length = body.len();
+    let mut message = body;
+    head.write(&mut message);
+    if message.len() > max_message && head.cost.take().is_some() {
+        message.truncate(length);
+        head.write(&mut message);
+    }
+    let mut body = Bytes::from(message);
+    Message { head: body.split_off(length), body }
 }

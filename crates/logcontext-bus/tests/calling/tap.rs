@@ -54,11 +54,24 @@ impl Tap {
         self.transport().inner.calls().call(outgoing).await.unwrap();
     }
 
-    /// Head and body of the answers that were sent so far, without what tells calls apart.
+    /// The heads of the answers that were sent so far, as they are.
+    pub(crate) fn heads(&self) -> Vec<String> {
+        let replies = self.transport().replies.lock().unwrap().clone();
+        replies.iter().map(|(_, message)| String::from_utf8(message.head.to_vec()).unwrap()).collect()
+    }
+
+    /// Head and body of the answers that were sent so far, without what tells calls apart and what they have cost.
     pub(crate) fn replies(&self) -> Vec<(String, String)> {
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
         let replies = self.transport().replies.lock().unwrap().clone();
-        replies.iter().map(|(_, message)| (text(&message.head), text(&message.body))).collect()
+        replies.iter().map(|(_, message)| (without_cost(&text(&message.head)), text(&message.body))).collect()
+    }
+}
+
+fn without_cost(head: &str) -> String {
+    match head.split_once(r#","cost":{"#) {
+        Some((before, cost)) => format!("{before}{}", cost.split_once('}').unwrap().1),
+        None => head.to_owned(),
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
 use http::StatusCode;
-use logcontext::{Ending, Request};
+use logcontext::{Ending, RemoteUsage, Request};
 
 use super::escape::Escaped;
 
@@ -20,6 +20,8 @@ pub(super) struct Line<'a> {
     pub(super) db_txn: Duration,
     pub(super) db_txn_count: u64,
     pub(super) db_events: u64,
+    /// What it has caused elsewhere, if it has called anybody.
+    pub(super) remote: Option<RemoteUsage>,
     pub(super) bytes: u64,
     pub(super) code: Code,
 }
@@ -61,7 +63,8 @@ impl Display for Line<'_> {
         Escaped::or_dash(of_request(Request::agent), b'"').fmt(out)?;
         out.write_str("\" [")?;
         number(out, self.db_events)?;
-        out.write_str(" dbevts]")
+        out.write_str(" dbevts]")?;
+        self.remote.as_ref().map_or(Ok(()), |remote| elsewhere(out, remote))
     }
 }
 
@@ -98,6 +101,23 @@ fn seconds(out: &mut Formatter<'_>, time: Option<Duration>) -> fmt::Result {
     out.write_str("sec")
 }
 
+/// Behind all that Synapse's has.
+fn elsewhere(out: &mut Formatter<'_>, remote: &RemoteUsage) -> fmt::Result {
+    out.write_str(" [")?;
+    number(out, remote.calls)?;
+    out.write_str(" remote calls, ")?;
+    number(out, remote.unknown)?;
+    out.write_str(" unknown: cpu=")?;
+    seconds(out, remote.cpu())?;
+    out.write_str(" db=(")?;
+    seconds(out, remote.db_wait())?;
+    out.write_str("/")?;
+    seconds(out, Some(remote.db_txn_duration))?;
+    out.write_str("/")?;
+    number(out, remote.db_txn_count)?;
+    out.write_str(")]")
+}
+
 fn number(out: &mut Formatter<'_>, number: u64) -> fmt::Result {
     out.write_str(itoa::Buffer::new().format(number))
 }
@@ -118,6 +138,7 @@ mod tests {
             db_txn: Duration::from_millis(4),
             db_txn_count: 2,
             db_events: 3,
+            remote: None,
             bytes: 123,
             code: Code { status: Some(StatusCode::OK), complete: true, ending: Ending::Ok },
         }
@@ -134,6 +155,19 @@ mod tests {
             line(&request).to_string(),
             "127.0.0.1 - 8008 - {@alice} Processed request: 0.012sec/0.001sec ru=(0.003sec, 0.001sec) \
              db=(0.000sec/0.004sec/2) 123B 200 \"PUT /presence/alice HTTP/1.1\" \"curl/8\" [3 dbevts]"
+        );
+    }
+
+    #[test]
+    fn what_was_caused_elsewhere_is_behind_all_that_synapses_has() {
+        let request = Request::new("GET", "/");
+        let plain = line(&request).to_string();
+        let call = RemoteUsage::call().with_cpu(Duration::from_millis(12)).with_db_txns(2, Duration::ZERO);
+        let remote = Some(call + RemoteUsage::unknown());
+        let shown = Line { remote, ..line(&request) }.to_string();
+        assert_eq!(
+            shown.strip_prefix(&plain),
+            Some(" [1 remote calls, 1 unknown: cpu=0.012sec db=(-/0.000sec/2)]")
         );
     }
 

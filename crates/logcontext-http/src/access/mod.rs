@@ -6,7 +6,7 @@ mod line;
 use std::time::Duration;
 
 use http::StatusCode;
-use logcontext::{EVT_DB_FETCH_COUNT, Ending, LogContext, ResourceUsage};
+use logcontext::{EVT_DB_FETCH_COUNT, Ending, LogContext, RemoteUsage, ResourceUsage};
 use tracing::Level;
 
 use crate::connection::{ConnectionInfo, Listener};
@@ -63,9 +63,13 @@ fn write(facts: &Facts<'_>, usage: &ResourceUsage) {
         db_wait: usage.db_wait(),
         db_txn: usage.db_txn_duration,
         db_txn_count: usage.db_txn_count,
+        remote: Some(usage.remote()).filter(|remote| !remote.is_empty()),
         db_events: usage.counter(&EVT_DB_FETCH_COUNT),
         bytes: facts.bytes,
         code: Code { status: facts.status, complete: facts.complete, ending: facts.ending },
+    };
+    let remote = |time: fn(&RemoteUsage) -> Option<Duration>| {
+        line.remote.as_ref().and_then(time).map(|time| time.as_secs_f64())
     };
     macro_rules! event {
         ($level:expr) => {
@@ -89,6 +93,12 @@ fn write(facts: &Facts<'_>, usage: &ResourceUsage) {
                 db_txn_seconds = line.db_txn.as_secs_f64(),
                 db_txn_count = line.db_txn_count,
                 evt_db_fetch_count = line.db_events,
+                remote_calls = line.remote.map(|remote| remote.calls),
+                remote_unknown = line.remote.map(|remote| remote.unknown),
+                remote_cpu_seconds = remote(|remote| remote.cpu()),
+                remote_db_txn_count = line.remote.map(|remote| remote.db_txn_count),
+                remote_db_txn_seconds = remote(|remote| Some(remote.db_txn_duration)),
+                remote_db_wait_seconds = remote(|remote| remote.db_wait()),
             )
         };
     }

@@ -6,12 +6,11 @@ use std::io::Write;
 use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, header};
 use logcontext::LogContext;
 
 use crate::context::Config;
-
-static SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+use crate::server_timing::{SERVER_TIMING, figures};
 
 pub(super) fn add(headers: &mut HeaderMap, config: &Config, context: &LogContext) {
     if let Some(server) = &config.server {
@@ -41,21 +40,18 @@ fn value(text: &str) -> Option<HeaderValue> {
     HeaderValue::from_maybe_shared(text).ok()
 }
 
-/// `cpu;dur=1.234, db;dur=0.8, ..`, in milliseconds. Appended: the handler may have times of its own.
+/// `cpu;dur=1.234, db;dur=0.8, .., db_txns;desc="2 transactions"`, in milliseconds. Appended: the handler may have times
+/// of its own.
 pub(super) fn add_timing(headers: &mut HeaderMap, context: &LogContext, total: Duration) {
     let usage = context.usage();
-    let times = [
-        ("cpu", usage.cpu()),
-        ("db", Some(usage.db_txn_duration)),
-        ("db_wait", usage.db_wait()),
-        ("total", Some(total)),
-    ];
-    let mut text = Vec::with_capacity(80);
+    let (times, counts) = figures(&usage, total);
+    let mut text = Vec::with_capacity(120);
     for (name, time) in times {
-        if let Some(time) = time {
-            let comma = if text.is_empty() { "" } else { ", " };
-            let _ = write!(text, "{comma}{name};dur={}", Millis(time));
-        }
+        let comma = if text.is_empty() { "" } else { ", " };
+        let _ = write!(text, "{comma}{name};dur={}", Millis(time));
+    }
+    for (name, count, what) in counts {
+        let _ = write!(text, ", {name};desc=\"{count} {what}\"");
     }
     if let Ok(value) = HeaderValue::try_from(text) {
         headers.append(SERVER_TIMING.clone(), value);
@@ -66,7 +62,11 @@ struct Millis(Duration);
 
 impl Display for Millis {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let micros = self.0.as_micros();
-        write!(f, "{}.{:03}", micros / 1_000, micros % 1_000)
+        let (millis, nanos) = (self.0.as_millis(), self.0.subsec_nanos() % 1_000_000);
+        // To the nanosecond, for who adds them up; people need no zeros.
+        match nanos % 1_000 {
+            0 => write!(f, "{millis}.{:03}", nanos / 1_000),
+            _ => write!(f, "{millis}.{nanos:06}"),
+        }
     }
 }

@@ -45,6 +45,14 @@ use crate::context::{Config, ContextService, EmptyPanicResponse};
 /// `cpu_user_seconds`, `cpu_system_seconds`, `db_wait_seconds`, `db_txn_seconds`, `db_txn_count` and
 /// `evt_db_fetch_count`; the context has the rest.
 ///
+/// Where the request has called others by the bus or a [`ClientLayer`](crate::ClientLayer), what that has cost there
+/// follows: calls whose cost came home, those whose cost is unknown, CPU, and the database as above. The fields are
+/// `remote_calls`, `remote_unknown`, `remote_cpu_seconds`, `remote_db_wait_seconds`, `remote_db_txn_seconds` and
+/// `remote_db_txn_count`.
+/// ```text
+/// .. "curl/8" [3 dbevts] [2 remote calls, 0 unknown: cpu=0.007sec db=(0.000sec/0.002sec/1)]
+/// ```
+///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
 /// use axum::{Router, routing::get};
@@ -206,7 +214,8 @@ impl<P> ContextLayer<P> {
     /// Who gets a `Server-Timing` header, which browsers show in their network panel: the CPU time, the time in
     /// database transactions, waiting for database connections, and all in all, up to the response's headers.
     /// Nobody, if nobody says: it tells what strangers may not know. What is not measured is left out; times that
-    /// the handler adds itself are kept.
+    /// the handler adds itself are kept. How many transactions there were, and what was caused elsewhere, is told where
+    /// there is any: [`ClientLayer`](crate::ClientLayer) charges all of it to who has called.
     ///
     /// The closure is asked in the request's context. There are ready ones in
     /// [`server_timing`](crate::server_timing).

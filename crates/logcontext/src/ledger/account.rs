@@ -5,14 +5,19 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
+use super::elsewhere::{self, Elsewhere};
 use super::moves::Times;
+use super::nanos;
 use crate::clock;
 use crate::kind::{ContextKind, Ending};
+use crate::remote::RemoteUsage;
 use crate::sync::lock;
 use crate::usage::{COUNTERS, Counter, ResourceUsage};
 
 const FINISHED: u32 = 1;
 const REPORTED: u32 = 2;
+/// It has called others: contexts that have not do not look for what that has cost.
+const CALLED: u32 = 4;
 const ENDING_SHIFT: u32 = 8;
 /// The class of the answer's status, 1 to 5; 0 while there is none.
 const CLASS_SHIFT: u32 = 16;
@@ -40,7 +45,11 @@ pub(crate) struct Account {
     finished: AtomicU64,
     cpu_at_finish: AtomicU64,
     pub(super) counters: OnceLock<Box<[AtomicU64; COUNTERS]>>,
+    elsewhere: OnceLock<Box<Elsewhere>>,
 }
+
+/// A switch touches the first of them alone, and whoever ends a context both.
+const _: () = assert!(size_of::<Account>() == 128);
 
 impl Account {
     #[inline]
@@ -69,6 +78,25 @@ impl Account {
         counters[counter.index()].fetch_add(n, Relaxed);
     }
 
+    pub(crate) fn record_remote(&self, usage: &RemoteUsage) {
+        self.called().record(usage);
+    }
+
+    /// Where to write down what its calls have cost.
+    fn called(&self) -> &Elsewhere {
+        let elsewhere = self.elsewhere.get_or_init(Box::default);
+        if self.state.load(Relaxed) & CALLED == 0 {
+            self.state.fetch_or(CALLED, Relaxed);
+        }
+        elsewhere
+    }
+
+    /// What its calls have cost, if it has made any.
+    #[inline]
+    pub(super) fn elsewhere(&self) -> Option<&Elsewhere> {
+        if self.state.load(Relaxed) & CALLED == 0 { None } else { self.elsewhere.get().map(|boxed| &**boxed) }
+    }
+
     pub(crate) fn usage(&self) -> ResourceUsage {
         ResourceUsage {
             cpu_nanos: self.cpu.load(Relaxed),
@@ -77,6 +105,7 @@ impl Account {
             db_txn_duration: Duration::from_nanos(self.db_txn_nanos.load(Relaxed)),
             db_wait: Duration::from_nanos(self.db_wait_nanos.load(Relaxed)),
             db_acquire: Duration::from_nanos(self.db_acquire_nanos.load(Relaxed)),
+            remote: self.elsewhere().map(Elsewhere::usage).unwrap_or_default(),
             counters: match self.counters.get() {
                 Some(counters) => std::array::from_fn(|i| counters[i].load(Relaxed)),
                 None => [0; COUNTERS],
@@ -86,14 +115,20 @@ impl Account {
 
     /// Takes the times off; counts stay.
     pub(super) fn take_times(&self) -> Times {
-        Times(self.times().map(|time| time.swap(0, Relaxed)))
+        Times {
+            own: self.times().map(|time| time.swap(0, Relaxed)),
+            remote: self.elsewhere().map(Elsewhere::take_times).unwrap_or_default(),
+        }
     }
 
     pub(super) fn add_times(&self, times: &Times) {
-        for (sum, time) in self.times().into_iter().zip(times.0) {
+        for (sum, time) in self.times().into_iter().zip(times.own) {
             if time > 0 {
                 sum.fetch_add(time, Relaxed);
             }
+        }
+        if times.remote != [0; elsewhere::TIMES] {
+            self.called().add_times(&times.remote);
         }
     }
 
@@ -205,6 +240,9 @@ impl Account {
         ] {
             figure.store(0, Relaxed);
         }
+        if let Some(elsewhere) = self.elsewhere() {
+            elsewhere.clear();
+        }
         self.state.store(0, Relaxed);
         if let Some(counters) = self.counters.get() {
             counters.iter().for_each(|counter| counter.store(0, Relaxed));
@@ -254,8 +292,4 @@ pub(super) static CHUNKS: Mutex<Vec<&'static Chunk>> = Mutex::new(Vec::new());
 
 pub(super) fn chunk() -> &'static Chunk {
     lock(&CHUNKS).pop().unwrap_or_else(|| Box::leak(Box::new(std::array::from_fn(|_| Account::default()))))
-}
-
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

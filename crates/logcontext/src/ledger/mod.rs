@@ -6,6 +6,7 @@
 //! sums of those that are gone. They are read piece by piece, by a [`walk`] that finds each context once.
 
 mod account;
+mod elsewhere;
 mod label;
 mod moves;
 mod readings;
@@ -18,6 +19,7 @@ mod walk;
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::time::Duration;
 
 use rustc_hash::FxHashMap;
 
@@ -113,4 +115,8 @@ fn next_shard() -> usize {
 
 fn shard_of_this_thread() -> usize {
     SHARD.try_with(Cell::get).unwrap_or(0)
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

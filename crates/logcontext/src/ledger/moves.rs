@@ -10,29 +10,38 @@ use rustc_hash::FxHashMap;
 
 use super::Ledger;
 use super::account::AccountRef;
+use super::elsewhere;
 use super::totals::row;
 use crate::sync::Stepwise;
 
-/// Times that go from one account to others: CPU, the system time in it, in transactions, waiting for a connection,
-/// getting one.
+/// Times that go from one account to others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Times(pub(super) [u64; 5]);
+pub(crate) struct Times {
+    /// CPU, the system time in it, in transactions, waiting for a connection, getting one.
+    pub(super) own: [u64; 5],
+    /// What was caused elsewhere.
+    pub(super) remote: [u64; elsewhere::TIMES],
+}
 
 impl Times {
     /// One of so many equal parts; the first takes what is odd.
     pub(crate) fn share(&self, index: usize, parts: usize) -> Self {
         let parts = parts as u64;
-        Self(self.0.map(|time| time / parts + if index == 0 { time % parts } else { 0 }))
+        let share = |time| time / parts + if index == 0 { time % parts } else { 0 };
+        Self { own: self.own.map(share), remote: self.remote.map(share) }
     }
 
     fn add(&mut self, other: &Self) {
-        for (sum, time) in self.0.iter_mut().zip(other.0) {
+        for (sum, time) in self.own.iter_mut().zip(other.own) {
             *sum += time;
+        }
+        for (sum, time) in self.remote.iter_mut().zip(other.remote) {
+            *sum = sum.saturating_add(time);
         }
     }
 
     pub(super) fn cpu(&self) -> u64 {
-        self.0[0]
+        self.own[0]
     }
 }
 

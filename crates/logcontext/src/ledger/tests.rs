@@ -17,7 +17,7 @@ use crate::context::Inner;
 use crate::kind::{ContextKind, Ending};
 use crate::testing;
 use crate::usage::Counter;
-use crate::{LabelTotals, LogContext, Supervisor};
+use crate::{LabelTotals, LogContext, RemoteUsage, Supervisor};
 
 static MARKS: Counter = Counter::new("walk_marks");
 const ENDINGS: [Ending; 4] = [Ending::Ok, Ending::Failed, Ending::Panicked, Ending::Cancelled];
@@ -133,6 +133,7 @@ impl World {
                 let context = &self.live[at].1.context;
                 context.record_db_wait(Duration::from_nanos(charge));
                 context.inner().unwrap().charge_cpu(charge, 0);
+                context.record_remote(&RemoteUsage::call().with_cpu(Duration::from_nanos(charge)));
                 self.model.charges.push(self.root(at));
             }
             Step::Finish(at, ending) if at < self.live.len() => {
@@ -197,6 +198,8 @@ fn assert_totals(totals: &[LabelTotals], before: &Model, after: &Model) {
             assert_once(wait, before.charged(0, label), "charge");
             let ever: u64 = after.charged(0, label);
             assert_eq!(wait & !ever, 0, "never charged to {label}: {wait:x} of {ever:x}");
+            let remote = row.usage.remote();
+            assert_eq!(remote.cpu().unwrap_or_default(), row.usage.db_wait().unwrap(), "{row:?}");
         }
     }
 }

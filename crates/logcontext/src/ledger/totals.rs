@@ -4,9 +4,11 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use super::account::{Account, CLASSES};
+use super::elsewhere::{self, Elsewhere};
 use super::moves::Times;
 use crate::kind::{ContextKind, Ending};
 use crate::labels::Labels;
+use crate::remote::RemoteUsage;
 use crate::source::{self, BUCKETS};
 use crate::usage::{COUNTERS, ResourceUsage};
 
@@ -26,6 +28,8 @@ pub(super) struct Totals {
     pub(super) db_acquire_nanos: u64,
     pub(super) after_finish: u64,
     pub(super) elapsed: u64,
+    /// What their calls have cost elsewhere.
+    remote: Option<Box<RemoteUsage>>,
     counters: Option<Box<[u64; COUNTERS]>>,
 }
 
@@ -40,6 +44,9 @@ impl Totals {
         self.db_txn_nanos += account.db_txn_nanos.load(Relaxed);
         self.db_wait_nanos += account.db_wait_nanos.load(Relaxed);
         self.db_acquire_nanos += account.db_acquire_nanos.load(Relaxed);
+        if let Some(remote) = account.elsewhere().map(Elsewhere::usage) {
+            **self.remote.get_or_insert_default() += remote;
+        }
         if let Some(counters) = account.counters.get() {
             let sums = self.counters.get_or_insert_with(|| Box::new([0; COUNTERS]));
             for (sum, counter) in sums.iter_mut().zip(counters.iter()) {
@@ -73,6 +80,9 @@ impl Totals {
         self.db_acquire_nanos += other.db_acquire_nanos;
         self.after_finish += other.after_finish;
         self.elapsed += other.elapsed;
+        if let Some(remote) = &other.remote {
+            **self.remote.get_or_insert_default() += **remote;
+        }
         if let Some(counters) = &other.counters {
             add(self.counters.get_or_insert_with(|| Box::new([0; COUNTERS])), counters);
         }
@@ -87,9 +97,12 @@ impl Totals {
             &mut self.db_wait_nanos,
             &mut self.db_acquire_nanos,
         ];
-        for ((sum, given), taken) in times.into_iter().zip(given.0).zip(taken.0) {
+        for ((sum, given), taken) in times.into_iter().zip(given.own).zip(taken.own) {
             // What is taken may have been charged after the walk was there: then it is not in the sum.
             *sum = (*sum + given).saturating_sub(taken);
+        }
+        if (given.remote, taken.remote) != ([0; elsewhere::TIMES], [0; elsewhere::TIMES]) {
+            self.remote.get_or_insert_default().adjust(given.remote, taken.remote);
         }
     }
 
@@ -101,6 +114,7 @@ impl Totals {
             db_txn_duration: Duration::from_nanos(self.db_txn_nanos),
             db_wait: Duration::from_nanos(self.db_wait_nanos),
             db_acquire: Duration::from_nanos(self.db_acquire_nanos),
+            remote: self.remote.as_deref().copied().unwrap_or_default(),
             counters: self.counters.as_ref().map_or([0; COUNTERS], |counters| **counters),
         }
     }

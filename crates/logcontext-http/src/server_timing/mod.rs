@@ -1,4 +1,11 @@
-//! Who may see what a response has cost: for [`ContextLayer::server_timing`](crate::ContextLayer::server_timing).
+//! Who may see what a response has cost, for [`ContextLayer::server_timing`](crate::ContextLayer::server_timing); and
+//! what a response says it has cost, for clients.
+
+mod cost;
+mod metrics;
+
+pub use cost::remote_usage;
+pub(crate) use cost::{SERVER_TIMING, figures};
 
 use http::request::Parts;
 
