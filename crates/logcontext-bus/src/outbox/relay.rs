@@ -169,7 +169,8 @@ impl Relay {
             if is_stopping {
                 return Ok(Next::End);
             }
-            self.wait(self.refused.next()).await;
+            let renewal = self.lease.renewal();
+            self.wait(Some(self.refused.next().map_or(renewal, |next| next.min(renewal)))).await;
             return Ok(Next::Again);
         }
         let (ready, unfit) = sort(page);
@@ -189,9 +190,6 @@ impl Relay {
 
     /// The first ones; and whether these are all that there are.
     async fn read(&mut self) -> Result<(Vec<Entry>, bool), Error> {
-        if self.refused.is_full() {
-            return Ok((Vec::new(), false));
-        }
         let now = Instant::now();
         let pausing = list(self.refused.pausing(now));
         let is_all = pausing.is_empty();
@@ -248,16 +246,19 @@ impl Relay {
 
     /// Looks at what became of those that were sent.
     async fn look(&mut self, became: Became) -> Result<Next, Error> {
-        let Became { sent, refused, trouble, is_closed } = became;
+        let Became { sent, refused, mut trouble, is_closed } = became;
         self.backlog.sent(sent.len());
         for (id, lane) in sent {
             self.sent.push(id);
             self.refused.passed(lane);
         }
         for RefusedOne { id, lane, event, why } in refused {
-            let refusals = self.refused.refused(lane, id, Instant::now());
-            if refusals >= self.config.max_refusals {
-                self.set_aside(id, lane, event, &why).await?;
+            match self.refused.refused(lane, id, Instant::now()) {
+                Some(refusals) if refusals >= self.config.max_refusals => {
+                    self.set_aside(id, lane, event, &why).await?;
+                }
+                Some(_) => {}
+                None => trouble = Some(why),
             }
         }
         if is_closed {
