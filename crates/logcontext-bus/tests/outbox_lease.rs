@@ -132,6 +132,36 @@ stored::on_both_databases! {
         });
     }
 
+    fn a_lease_is_kept_while_there_is_nothing_to_send(own: Own) {
+        with(&own, async |url, _| {
+            let broker = Broker::default();
+            let seldom = OutboxConfig { poll: Duration::from_secs(3_600), ..for_short() };
+            let one = Process::start(&url, &broker, seldom).await;
+            until("it has the lease", async || one.leads()).await;
+            let two = Process::start(&url, &broker, for_short()).await;
+            let renewed = "SELECT until FROM logcontext_outbox_lease";
+            let first = number(&one.database, renewed).await;
+            until("three times its time", async || number(&one.database, renewed).await > first + 900).await;
+            assert!(one.leads() && !two.leads());
+            two.end().await;
+            one.end().await;
+        });
+    }
+
+    fn what_its_own_process_stores_is_sent_without_looking_for_it(own: Own) {
+        with(&own, async |url, _| {
+            let broker = Broker::default();
+            let seldom = OutboxConfig { poll: Duration::from_secs(3_600), ..for_long() };
+            let one = Process::start(&url, &broker, seldom).await;
+            until("it has the lease", async || one.leads()).await;
+            for n in 0..20 {
+                fire(&one.database, &one.bus, &events(n, n + 1)).await.unwrap();
+                until("it is sent", async || broker.published().len() as u64 == n + 1).await;
+            }
+            one.end().await;
+        });
+    }
+
     fn a_shutdown_sends_what_is_there_and_lets_the_lease_go(own: Own) {
         with(&own, async |url, _| {
             let broker = Broker::default();

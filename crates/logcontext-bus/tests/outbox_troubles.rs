@@ -168,3 +168,25 @@ stored::on_both_databases! {
         assert_eq!(of_message(&records, "the outbox has drained").len(), 1);
     }
 }
+
+#[test]
+fn what_sqlite_lets_into_a_column_of_numbers_keeps_no_other_from_being_sent() {
+    with(&Own::sqlite(), async |url, _| {
+        let broker = Broker::default();
+        let one = Process::start(&url, &broker, quick()).await;
+        one.outbox.close(stored::PATIENCE).await;
+        fire(&one.database, &one.bus, &[set("alice", 1), set("alice", 2), set("alice", 3)]).await.unwrap();
+        for sql in [
+            "UPDATE logcontext_outbox SET lane = 'a lane', at = 'once' WHERE id = 1",
+            "UPDATE logcontext_outbox SET partition_no = x'00ff', size = 'none' WHERE id = 2",
+        ] {
+            assert_eq!(one.database.execute("spoil", sql, ()).await.unwrap(), 1);
+        }
+        let two = Process::start(&url, &broker, quick()).await;
+        until("the other one is sent", async || broker.published() == [set("alice", 3)]).await;
+        until("it is empty", async || rows(&two.database).await == 0).await;
+        assert_eq!(two.outbox.set_aside(10).await.unwrap().len(), 2);
+        one.end().await;
+        two.end().await;
+    });
+}

@@ -27,10 +27,15 @@ impl Entry {
     /// # Errors
     /// If not even that can be read which the row is known by.
     pub(super) fn read(row: &Row, max_message: usize) -> Result<Self, Error> {
-        let (at, now): (i64, i64) = (row.get("at")?, row.get("now")?);
+        let now: i64 = row.get("now")?;
+        // SQLite keeps in a column whatever is put there.
+        let (at, lane) = (row.get::<i64>("at").unwrap_or(now), row.get::<i64>("lane"));
         let age = Duration::from_millis(u64::try_from(now.saturating_sub(at)).unwrap_or(0));
-        let publish = publish(row, max_message);
-        Ok(Self { id: row.get("id")?, lane: row.get("lane")?, age, publish })
+        let publish = match &lane {
+            Ok(_) => publish(row, max_message),
+            Err(error) => Err(printable(&error.to_string()).into_string()),
+        };
+        Ok(Self { id: row.get("id")?, lane: lane.unwrap_or_default(), age, publish })
     }
 }
 

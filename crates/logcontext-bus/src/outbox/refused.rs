@@ -24,8 +24,11 @@ struct First {
 }
 
 impl Refused {
-    /// This one was, once more. Answers how often that makes.
-    pub(super) fn refused(&mut self, lane: i64, id: i64, now: Instant) -> u32 {
+    /// This one was, once more. Answers how often that makes; `None` if there are too many to know.
+    pub(super) fn refused(&mut self, lane: i64, id: i64, now: Instant) -> Option<u32> {
+        if self.0.len() >= MOST && !self.0.contains_key(&lane) {
+            return None;
+        }
         let new = First { id, refusals: 0, pause: PAUSES[0], again: now };
         let first = self.0.entry(lane).or_insert(new);
         if first.id != id {
@@ -35,7 +38,7 @@ impl Refused {
         first.refusals += 1;
         first.again = now + first.pause;
         first.pause = (first.pause * 2).min(PAUSES[1]);
-        first.refusals
+        Some(first.refusals)
     }
 
     /// Something of this lane was sent, or set aside.
@@ -52,11 +55,6 @@ impl Refused {
     pub(super) fn next(&self) -> Option<Instant> {
         self.0.values().map(|first| first.again).min()
     }
-
-    /// Are there so many that nothing more should be read?
-    pub(super) fn is_full(&self) -> bool {
-        self.0.len() >= MOST
-    }
 }
 
 #[cfg(test)]
@@ -68,7 +66,7 @@ mod tests {
         let (mut refused, start) = (Refused::default(), Instant::now());
         let mut now = start;
         for times in 1..=10 {
-            assert_eq!(refused.refused(7, 1, now), times);
+            assert_eq!(refused.refused(7, 1, now), Some(times));
             assert_eq!(refused.pausing(now).collect::<Vec<_>>(), [7]);
             let next = refused.next().unwrap();
             assert!(next - now <= PAUSES[1]);
@@ -81,8 +79,8 @@ mod tests {
     #[test]
     fn another_event_of_the_lane_begins_anew() {
         let (mut refused, now) = (Refused::default(), Instant::now());
-        assert_eq!((refused.refused(7, 1, now), refused.refused(7, 1, now)), (1, 2));
-        assert_eq!(refused.refused(7, 2, now), 1);
+        assert_eq!((refused.refused(7, 1, now), refused.refused(7, 1, now)), (Some(1), Some(2)));
+        assert_eq!(refused.refused(7, 2, now), Some(1));
         refused.passed(7);
         assert!(refused.next().is_none());
     }
@@ -91,9 +89,11 @@ mod tests {
     fn it_does_not_grow_without_end() {
         let (mut refused, now) = (Refused::default(), Instant::now());
         for lane in 0..MOST as i64 {
-            assert!(!refused.is_full());
-            refused.refused(lane, lane, now);
+            assert_eq!(refused.refused(lane, lane, now), Some(1));
         }
-        assert!(refused.is_full());
+        assert_eq!(refused.refused(-1, -1, now), None);
+        assert_eq!(refused.refused(0, 0, now), Some(2), "those that are known are counted on");
+        refused.passed(0);
+        assert_eq!(refused.refused(-1, -1, now), Some(1));
     }
 }

@@ -82,7 +82,8 @@ fn read(row: &Row) -> Result<SetAside, Error> {
         event: printable(row.get("event")?),
         key: head.as_ref().and_then(|head| head.key.as_deref().map(printable)),
         context: head.and_then(|head| head.origin.context.as_deref().map(printable)),
-        at: time(row.get("at")?),
+        // Whatever is in there: that may be why.
+        at: time(row.get("at").unwrap_or_default()),
         since: time(row.get("since")?),
         reason: row.get("reason")?,
         body: String::from_utf8_lossy(&body).into_owned(),

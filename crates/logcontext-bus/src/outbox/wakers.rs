@@ -11,6 +11,7 @@ pub(crate) struct Wakers(Arc<Mutex<Vec<Weak<Notify>>>>);
 impl Wakers {
     pub(super) fn add(&self, waker: &Arc<Notify>) {
         let mut wakers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        wakers.retain(|waker| waker.strong_count() > 0);
         wakers.push(Arc::downgrade(waker));
     }
 

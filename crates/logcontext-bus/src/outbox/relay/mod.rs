@@ -1,13 +1,15 @@
 //! [`Relay`]: the background process that sends what is stored.
 
+mod pauses;
+mod sending;
+
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use logcontext::Supervisor;
 use logcontext_db::{Database, Error};
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 
 use super::OutboxConfig;
 use super::backlog::Backlog;
@@ -15,19 +17,15 @@ use super::entry::Entry;
 use super::figures::Figures;
 use super::lease::Lease;
 use super::refused::Refused;
-use super::send::{Became, RefusedOne, Sent, send, sort};
-use super::set_aside::set_aside;
+use super::send::{Sent, send, sort};
 use super::statements::{Statements, list};
 use super::stop::{GRACE, Stop};
 use super::stopping::Stopping;
 use crate::bus::Inner;
-use crate::message::printable;
+use pauses::FIRST_PAUSE;
 
 /// So many bytes are read at once, and the event that goes beyond.
 const BYTES: i64 = 8 * 1024 * 1024;
-
-/// The first pause after the broker or the database was not there, and the longest.
-const PAUSES: [Duration; 2] = [Duration::from_millis(10), Duration::from_secs(1)];
 
 pub(super) struct Relay {
     bus: Arc<Inner>,
@@ -73,7 +71,7 @@ impl Relay {
             stopping: Stopping::new(async move { stop.asked(&supervisor, &closing, drain).await }),
             refused: Refused::default(),
             sent: Vec::new(),
-            pause: PAUSES[0],
+            pause: FIRST_PAUSE,
             has_failed: false,
             bus,
             database,
@@ -169,7 +167,8 @@ impl Relay {
             if is_stopping {
                 return Ok(Next::End);
             }
-            self.wait(self.refused.next()).await;
+            let renewal = self.lease.renewal();
+            self.wait(Some(self.refused.next().map_or(renewal, |next| next.min(renewal)))).await;
             return Ok(Next::Again);
         }
         let (ready, unfit) = sort(page);
@@ -189,9 +188,6 @@ impl Relay {
 
     /// The first ones; and whether these are all that there are.
     async fn read(&mut self) -> Result<(Vec<Entry>, bool), Error> {
-        if self.refused.is_full() {
-            return Ok((Vec::new(), false));
-        }
         let now = Instant::now();
         let pausing = list(self.refused.pausing(now));
         let is_all = pausing.is_empty();
@@ -204,136 +200,5 @@ impl Relay {
             page.iter().filter_map(|entry| Some(entry.publish.as_ref().ok()?.message.len())).sum();
         let is_all = is_all && page.len() < usize::from(self.config.batch) && bytes < BYTES as usize;
         Ok((page, is_all))
-    }
-
-    /// Drives this, and keeps the lease meanwhile: given up when that is lost, or there is no more time. Answers whether the
-    /// lease is still ours.
-    async fn keep_lease(&mut self, sending: impl Future<Output = ()>, became: &Sent) -> bool {
-        let mut sending = std::pin::pin!(sending);
-        let mut renewal = self.lease.renewal();
-        loop {
-            let Some(until) = self.lease.until() else { return false };
-            let end = self.stopping.by().map_or(until, |by| by.min(until));
-            tokio::select! {
-                biased;
-                () = &mut sending => return true,
-                () = self.stopping.asked() => continue,
-                () = sleep_until(end) => return Instant::now() < until,
-                () = sleep_until(renewal) => {}
-            }
-            let mut is_sent = false;
-            let renewed = {
-                let mut renewing = std::pin::pin!(timeout_at(until, self.lease.renew(&[])));
-                loop {
-                    tokio::select! {
-                        biased;
-                        renewed = &mut renewing => break renewed,
-                        () = &mut sending, if !is_sent => is_sent = true,
-                    }
-                }
-            };
-            match (renewed, self.lease.until()) {
-                (Ok(Ok(_)), None) => return false,
-                (Ok(Ok(_)), Some(until)) => {
-                    became.extend(until);
-                    renewal = self.lease.renewal();
-                }
-                (Ok(Err(_)) | Err(_), _) => renewal = Instant::now() + self.config.lease / 20,
-            }
-            if is_sent {
-                return true;
-            }
-        }
-    }
-
-    /// Looks at what became of those that were sent.
-    async fn look(&mut self, became: Became) -> Result<Next, Error> {
-        let Became { sent, refused, trouble, is_closed } = became;
-        self.backlog.sent(sent.len());
-        for (id, lane) in sent {
-            self.sent.push(id);
-            self.refused.passed(lane);
-        }
-        for RefusedOne { id, lane, event, why } in refused {
-            let refusals = self.refused.refused(lane, id, Instant::now());
-            if refusals >= self.config.max_refusals {
-                self.set_aside(id, lane, event, &why).await?;
-            }
-        }
-        if is_closed {
-            return Ok(Next::End);
-        }
-        let Some(why) = trouble else {
-            self.pause = PAUSES[0];
-            return Ok(Next::Again);
-        };
-        tracing::debug!(target: "logcontext::bus", %why, "the broker did not take what is in the outbox");
-        self.backlog.tell(Some(&why));
-        self.rest().await;
-        Ok(Next::Again)
-    }
-
-    async fn set_aside(&mut self, id: i64, lane: i64, event: &str, why: &str) -> Result<(), Error> {
-        let reason = printable(why);
-        if set_aside(&self.database, id, &reason).await? {
-            tracing::error!(
-                target: "logcontext::bus",
-                event, id, reason = &*reason,
-                "an event could not be sent, and was set aside",
-            );
-            self.backlog.set_aside();
-        }
-        self.refused.passed(lane);
-        Ok(())
-    }
-
-    /// Until there is something new, perhaps.
-    async fn wait(&mut self, other: Option<Instant>) {
-        let poll = Instant::now() + self.config.poll;
-        let until = other.map_or(poll, |other| other.min(poll));
-        tokio::select! {
-            biased;
-            () = self.stopping.asked() => {}
-            () = self.waker.notified() => {}
-            () = sleep_until(until) => {}
-        }
-    }
-
-    /// Until there is a connection, perhaps.
-    async fn wait_for_broker(&mut self) {
-        let until = (Instant::now() + PAUSES[1]).min(self.lease.renewal());
-        tokio::select! {
-            biased;
-            () = self.stopping.asked() => {}
-            _ = self.bus.transport.connected() => {}
-            () = sleep_until(until) => {}
-        }
-    }
-
-    /// Something was not there.
-    async fn rest(&mut self) {
-        self.figures.failures.fetch_add(1, Relaxed);
-        let until = Instant::now() + self.pause;
-        self.pause = (self.pause * 2).min(PAUSES[1]);
-        tokio::select! {
-            biased;
-            () = self.stopping.asked() => {}
-            () = sleep_until(until) => {}
-        }
-    }
-
-    /// The database was not. Said once.
-    async fn failed(&mut self, error: &Error) {
-        if !std::mem::replace(&mut self.has_failed, true) {
-            tracing::warn!(target: "logcontext::bus", %error, "the outbox cannot be read: trying again");
-        }
-        self.rest().await;
-    }
-
-    fn recovered(&mut self) {
-        if std::mem::take(&mut self.has_failed) {
-            tracing::info!(target: "logcontext::bus", "the outbox can be read again");
-            self.pause = PAUSES[0];
-        }
     }
 }
