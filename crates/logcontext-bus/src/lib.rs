@@ -52,3 +52,8 @@ pub use serve::{Caller, Serve, Served};
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/guide/bus.md")]
 pub struct Guide;
+
+/// The guide's examples are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guide/remote-cost.md")]
+pub struct RemoteCostGuide;

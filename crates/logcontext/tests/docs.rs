@@ -14,6 +14,7 @@ fn every_test_that_a_document_names_is_where_it_says() {
         "guide/database.md",
         "guide/http.md",
         "guide/keyed.md",
+        "guide/remote-cost.md",
         "guide/server.md",
         "guide/sharing.md",
         "guide/tracing.md",
