@@ -68,3 +68,8 @@ pub struct Guide;
 #[cfg(all(doctest, feature = "outbox"))]
 #[doc = include_str!("../../../docs/guide/outbox.md")]
 pub struct OutboxGuide;
+
+/// The guide's examples are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guide/remote-cost.md")]
+pub struct RemoteCostGuide;

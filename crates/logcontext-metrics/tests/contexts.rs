@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use logcontext::diagnostics::DiagnosticKind;
 use logcontext::testing;
-use logcontext::{ContextKind, Counter, Ending, background, measure_sync, run_in_background};
+use logcontext::{ContextKind, Counter, Ending, RemoteUsage, background, measure_sync, run_in_background};
 use logcontext_metrics::{Exporter, Format};
 use support::{FORMATS, begin, on_both, scrape};
 
 static ROWS: Counter = Counter::new("rows_fetched");
+const HALF: Duration = Duration::from_millis(500);
 
 fn burn() {
     let mut state = 1_u64;
@@ -38,6 +39,9 @@ fn each_label_has_what_its_requests_did_and_cost() {
         request.record_db_transaction(Duration::from_millis(250));
         request.record_db_wait(Duration::from_millis(125));
         request.add(&ROWS, 5);
+        request
+            .record_remote(&RemoteUsage::call().with_cpu(Duration::from_millis(500)).with_db_txns(3, HALF));
+        request.record_remote(&RemoteUsage::unknown());
         request.finish_as(ending);
     }
     let held = begin(&test, ContextKind::Request, "GET /a");
@@ -58,6 +62,12 @@ fn each_label_has_what_its_requests_did_and_cost() {
         assert_eq!(of("logcontext_request_db_wait_seconds_total", &[]), Some(0.5));
         assert_eq!(of("logcontext_request_db_acquire_seconds_total", &[]), None, "all waits are known");
         assert_eq!(of("logcontext_request_counts_total", &[("counter", "rows_fetched")]), Some(20.0));
+        assert_eq!(of("logcontext_request_remote_calls_total", &[]), Some(4.0));
+        assert_eq!(of("logcontext_request_remote_unknown_calls_total", &[]), Some(4.0));
+        assert_eq!(of("logcontext_request_remote_cpu_seconds_total", &[]), Some(2.0));
+        assert_eq!(of("logcontext_request_remote_db_transactions_total", &[]), Some(12.0));
+        assert_eq!(of("logcontext_request_remote_db_transaction_seconds_total", &[]), Some(2.0));
+        assert_eq!(of("logcontext_request_remote_db_wait_seconds_total", &[]), None, "nobody has told");
         let cpu = test.supervisor().totals()[0].usage.cpu().unwrap().as_secs_f64();
         assert!(cpu > 0.0);
         assert!((found.sum("logcontext_request_cpu_seconds_total", &[label]) - cpu).abs() < 1e-6);

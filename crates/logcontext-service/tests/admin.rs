@@ -3,8 +3,10 @@
 mod common;
 
 use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
 
 use common::{ask, body, on_both, settings, status};
+use logcontext::RemoteUsage;
 use logcontext_service::{AdminAddress, ListenAddress, StartError};
 use serde_json::Value;
 
@@ -36,6 +38,28 @@ fn it_tells_metrics_health_readiness_and_what_runs() {
         }
         let few: Value = serde_json::from_str(body(&running.admin("/contexts?limit=1").await)).unwrap();
         assert_eq!(few["contexts"].as_array().unwrap().len(), 1);
+    });
+}
+
+#[test]
+fn it_tells_what_was_caused_elsewhere() {
+    on_both(settings, async |running| {
+        let context = running.test.supervisor().context("calls-1").start();
+        let contexts = async || -> Value {
+            let all: Value = serde_json::from_str(body(&running.admin("/contexts").await)).unwrap();
+            let rows = all["contexts"].as_array().unwrap();
+            rows.iter().find(|row| row["name"] == "calls-1").unwrap().clone()
+        };
+        assert!(contexts().await.get("remote_calls").is_none());
+        let cost = RemoteUsage::call().with_cpu(Duration::from_millis(250));
+        context.record_remote(&cost.with_db_txns(2, Duration::from_millis(500)));
+        context.record_remote(&RemoteUsage::unknown());
+        let row = contexts().await;
+        assert_eq!((&row["remote_calls"], &row["remote_unknown"]), (&1.into(), &1.into()));
+        assert_eq!((&row["remote_cpu_seconds"], &row["remote_db_transactions"]), (&0.25.into(), &2.into()));
+        assert_eq!(row["remote_db_transaction_seconds"], 0.5);
+        assert!(row.get("remote_db_wait_seconds").is_none(), "nobody has told");
+        context.finish();
     });
 }
 

@@ -337,7 +337,9 @@ fn log_panic(context: &LogContext, name: &str, message: &str, task: Task) {
 
 /// The one report of a failure. At error level: not worse, and not when something is collected.
 fn log_failure(context: &LogContext, name: &str, how: &str, error: &dyn Display, task: Task) {
-    let cpu = context.usage().cpu();
+    let usage = context.usage();
+    let cpu = usage.cpu();
+    let remote = Some(usage.remote()).filter(|remote| !remote.is_empty());
     context.scope_as_follower(|| {
         tracing::error!(
             target: "logcontext::background",
@@ -345,6 +347,9 @@ fn log_failure(context: &LogContext, name: &str, how: &str, error: &dyn Display,
             %error,
             duration = ?task.age(),
             cpu = cpu.as_ref().map(tracing::field::debug),
+            remote_calls = remote.map(|remote| remote.calls),
+            remote_unknown = remote.map(|remote| remote.unknown),
+            remote_cpu = remote.and_then(|remote| remote.cpu()).as_ref().map(tracing::field::debug),
             started_at = %task.origin,
             started_by = context.started_by(),
             "background work {how}",

@@ -15,6 +15,7 @@ fn every_test_that_a_document_names_is_where_it_says() {
         "guide/http.md",
         "guide/keyed.md",
         "guide/outbox.md",
+        "guide/remote-cost.md",
         "guide/server.md",
         "guide/sharing.md",
         "guide/tracing.md",

@@ -2,6 +2,7 @@
 
 mod bare_redis;
 mod child;
+mod cost_home;
 mod load;
 mod memory;
 mod message;
@@ -37,6 +38,7 @@ pub(crate) enum Side {
 
 pub(crate) fn run(report: &mut Report, effort: Effort) -> Result<()> {
     memory::run(report, effort)?;
+    cost_home::run(report, effort)?;
     redis::run(report, effort)?;
     report.put(
         "method",
@@ -45,6 +47,7 @@ pub(crate) fn run(report: &mut Report, effort: Effort) -> Result<()> {
             "memory": "one process, two workers; bare is a channel, a spawned task and a oneshot for each call, with the same JSON",
             "redis": "callers in one process, handlers in another, Redis without persistence; bare is a stream for requests, read in batches without acknowledgement, a spawned task for each, pub/sub for answers, over connections that many share",
             "events": "fired from 50 tasks, each of which waits until the broker has it; consumed from a backlog, acknowledged after the handler",
+            "cost_home": "calls from 50 callers in one process whose answers say what they have cost, and the same without, in rounds that take turns; the overhead is the median of the differences",
             "cpu": "CLOCK_PROCESS_CPUTIME_ID of all processes but the broker's",
             "rates": "medians of rounds that take turns",
         }),

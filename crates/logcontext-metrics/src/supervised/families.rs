@@ -2,7 +2,7 @@
 
 use logcontext::ContextKind;
 
-use super::figures::{ENDINGS, Figures};
+use super::figures::{ENDINGS, Figures, Remote};
 use super::rows::Row;
 use crate::encode::{Kind, Text, Value};
 
@@ -20,6 +20,12 @@ struct Names {
     transaction_time: (&'static str, &'static str),
     wait: (&'static str, &'static str),
     acquire: (&'static str, &'static str),
+    remote_calls: (&'static str, &'static str),
+    remote_unknown: (&'static str, &'static str),
+    remote_cpu: (&'static str, &'static str),
+    remote_transactions: (&'static str, &'static str),
+    remote_transaction_time: (&'static str, &'static str),
+    remote_wait: (&'static str, &'static str),
     counts: (&'static str, &'static str),
 }
 
@@ -67,6 +73,30 @@ macro_rules! names {
             acquire: (
                 concat!("logcontext_", $one, "_db_acquire_seconds"),
                 concat!($what, ": time spent getting connections from pools that cannot tell waiting from connecting."),
+            ),
+            remote_calls: (
+                concat!("logcontext_", $one, "_remote_calls"),
+                concat!($what, ": calls to others whose cost came home."),
+            ),
+            remote_unknown: (
+                concat!("logcontext_", $one, "_remote_unknown_calls"),
+                concat!($what, ": calls to others whose cost is not known: no answer, or one that did not say."),
+            ),
+            remote_cpu: (
+                concat!("logcontext_", $one, "_remote_cpu_seconds"),
+                concat!($what, ": CPU time that their calls cost elsewhere, as far as answers have told."),
+            ),
+            remote_transactions: (
+                concat!("logcontext_", $one, "_remote_db_transactions"),
+                concat!($what, ": database transactions that their calls made elsewhere, as far as answers have told."),
+            ),
+            remote_transaction_time: (
+                concat!("logcontext_", $one, "_remote_db_transaction_seconds"),
+                concat!($what, ": time in database transactions that their calls cost elsewhere, as far as answers have told."),
+            ),
+            remote_wait: (
+                concat!("logcontext_", $one, "_remote_db_wait_seconds"),
+                concat!($what, ": time spent waiting for a database connection that their calls cost elsewhere, as far as answers have told."),
             ),
             counts: (
                 concat!("logcontext_", $one, "_counts"),
@@ -150,6 +180,7 @@ impl Names {
         each(text, self.acquire, Kind::Counter, counted, |row| {
             (row.figures.acquire > 0).then_some(Value::Nanos(row.figures.acquire))
         });
+        self.write_remote(text, counted);
         let (name, help) = self.counts;
         let mut family = text.family(name, Kind::Counter, help);
         for row in counted {
@@ -157,6 +188,19 @@ impl Names {
                 family.sample_by(&row.pair, Some(("counter", counter)), Value::Count(*n));
             }
         }
+    }
+
+    /// Of rows that have called somebody.
+    fn write_remote(&self, text: &mut Text, counted: &[&Row]) {
+        let mut write = |names, value: fn(&Remote) -> Option<Value>| {
+            each(text, names, Kind::Counter, counted, |row| value(row.figures.remote.as_ref()?));
+        };
+        write(self.remote_calls, |remote| Some(Value::Count(remote.calls)));
+        write(self.remote_unknown, |remote| Some(Value::Count(remote.unknown)));
+        write(self.remote_cpu, |remote| remote.cpu.map(Value::Nanos));
+        write(self.remote_transactions, |remote| Some(Value::Count(remote.transactions)));
+        write(self.remote_transaction_time, |remote| Some(Value::Nanos(remote.transaction_time)));
+        write(self.remote_wait, |remote| remote.wait.map(Value::Nanos));
     }
 }
 

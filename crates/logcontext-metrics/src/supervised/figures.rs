@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use logcontext::source::Buckets;
-use logcontext::{Ending, LabelTotals};
+use logcontext::{Ending, LabelTotals, RemoteUsage};
 
 use crate::encode::Spread;
 
@@ -24,6 +24,8 @@ pub(crate) struct Figures {
     pub(super) transaction_time: u64,
     pub(super) wait: Wait,
     pub(super) acquire: u64,
+    /// Absent where nothing was called.
+    pub(super) remote: Option<Remote>,
     pub(super) counters: Vec<(&'static str, u64)>,
 }
 
@@ -33,6 +35,18 @@ pub(super) struct Cpu {
     pub(super) total: u64,
     pub(super) system: u64,
     pub(super) after_finish: u64,
+}
+
+/// What calls have cost elsewhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Remote {
+    pub(super) calls: u64,
+    pub(super) unknown: u64,
+    /// Absent where no answer has told it.
+    pub(super) cpu: Option<u64>,
+    pub(super) transactions: u64,
+    pub(super) transaction_time: u64,
+    pub(super) wait: Option<u64>,
 }
 
 /// Time in the queue for a database connection.
@@ -74,6 +88,10 @@ impl Figures {
             Some(wait) => self.wait.nanos += nanos(wait),
             None => self.wait.is_unknown = true,
         }
+        let remote = usage.remote();
+        if !remote.is_empty() {
+            self.remote.get_or_insert_default().add(&remote);
+        }
         for (name, n) in usage.counters() {
             *named(&mut self.counters, name) += n;
         }
@@ -96,9 +114,39 @@ impl Figures {
         raise(&mut self.transaction_time, last.transaction_time);
         raise(&mut self.wait.nanos, last.wait.nanos);
         raise(&mut self.acquire, last.acquire);
+        if let Some(last) = &last.remote {
+            self.remote.get_or_insert_default().raise_to(last);
+        }
         for (name, n) in &last.counters {
             raise(named(&mut self.counters, name), *n);
         }
+    }
+}
+
+impl Remote {
+    /// Others say it: no sum overflows.
+    fn add(&mut self, usage: &RemoteUsage) {
+        let add = |sum: &mut u64, n: u64| *sum = sum.saturating_add(n);
+        let add_told = |sum: &mut Option<u64>, time: Option<Duration>| {
+            if let Some(time) = time {
+                add(sum.get_or_insert_default(), nanos(time));
+            }
+        };
+        add(&mut self.calls, usage.calls);
+        add(&mut self.unknown, usage.unknown);
+        add(&mut self.transactions, usage.db_txn_count);
+        add(&mut self.transaction_time, nanos(usage.db_txn_duration));
+        add_told(&mut self.cpu, usage.cpu());
+        add_told(&mut self.wait, usage.db_wait());
+    }
+
+    fn raise_to(&mut self, last: &Self) {
+        raise(&mut self.calls, last.calls);
+        raise(&mut self.unknown, last.unknown);
+        raise(&mut self.transactions, last.transactions);
+        raise(&mut self.transaction_time, last.transaction_time);
+        self.cpu = self.cpu.max(last.cpu);
+        self.wait = self.wait.max(last.wait);
     }
 }
 

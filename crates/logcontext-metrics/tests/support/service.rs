@@ -7,8 +7,8 @@ use std::time::Duration;
 use logcontext::source::{Buckets, Collector};
 use logcontext::testing::Test;
 use logcontext::{
-    ContextKind, Counter, Ending, FutureExt as _, LogContext, Supervisor, background, current_context,
-    measure, measure_sync,
+    ContextKind, Counter, Ending, FutureExt as _, LogContext, RemoteUsage, Supervisor, background,
+    current_context, measure, measure_sync,
 };
 use logcontext_bus::{Bus, BusConfig, Event, Outbox, Retention, Rpc, Shard};
 use logcontext_cache::{CachedLookup, ExpiringCache, KeyedRwLock, Linearizer};
@@ -27,6 +27,7 @@ const MILLISECOND: Duration = Duration::from_millis(1);
 fn costs(more: impl FnOnce(&LogContext)) {
     let context = current_context();
     context.add(&ROWS, 1);
+    context.record_remote(&RemoteUsage::call().with_cpu(MILLISECOND).with_db_wait(MILLISECOND));
     more(&context);
 }
 

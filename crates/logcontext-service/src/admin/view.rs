@@ -85,6 +85,15 @@ fn context_row(context: &LogContext) -> Map<String, Value> {
     put("db_transactions", Some(usage.db_txn_count.into()));
     put("db_transaction_seconds", Some(seconds(usage.db_txn_duration)));
     put("db_wait_seconds", usage.db_wait().map(seconds));
+    let remote = usage.remote();
+    if !remote.is_empty() {
+        put("remote_calls", Some(remote.calls.into()));
+        put("remote_unknown", Some(remote.unknown.into()));
+        put("remote_cpu_seconds", remote.cpu().map(seconds));
+        put("remote_db_transactions", Some(remote.db_txn_count.into()));
+        put("remote_db_transaction_seconds", Some(seconds(remote.db_txn_duration)));
+        put("remote_db_wait_seconds", remote.db_wait().map(seconds));
+    }
     let counters: Map<_, _> = usage.counters().map(|(name, n)| (name.to_owned(), n.into())).collect();
     put("counters", (!counters.is_empty()).then_some(Value::Object(counters)));
     put("started_by", context.started_by().map(Into::into));

@@ -79,6 +79,7 @@ pub(super) fn finish(context: &LogContext, root: &Root, config: &Config) {
 fn log_costs(context: &LogContext) {
     context.scope(|| {
         let usage = context.usage();
+        let remote = Some(usage.remote()).filter(|remote| !remote.is_empty());
         tracing::info!(
             target: "logcontext::span",
             duration = context.elapsed().as_secs_f64(),
@@ -86,6 +87,9 @@ fn log_costs(context: &LogContext) {
             db_txn_count = usage.db_txn_count,
             db_txn_duration = usage.db_txn_duration.as_secs_f64(),
             db_wait = usage.db_wait().map(|wait| wait.as_secs_f64()),
+            remote_calls = remote.map(|remote| remote.calls),
+            remote_unknown = remote.map(|remote| remote.unknown),
+            remote_cpu = remote.and_then(|remote| remote.cpu()).map(|cpu| cpu.as_secs_f64()),
             "finished",
         );
     });

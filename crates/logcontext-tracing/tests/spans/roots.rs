@@ -191,10 +191,14 @@ fn a_root_span_that_is_closed_logs_what_it_has_cost_if_it_is_told_to() {
     info_span!("request", method = "GET", route = "/").in_scope(|| {
         burned = burn(5_000_000);
         current_context().record_db_transaction(std::time::Duration::from_millis(2));
+        let cost = logcontext::RemoteUsage::call().with_cpu(std::time::Duration::from_millis(3));
+        current_context().record_remote(&cost);
     });
     let lines = rig.lines();
     assert_eq!(lines.len(), 1);
     let line = &lines[0];
+    assert_eq!((&line["remote_calls"], &line["remote_cpu"]), (&1.into(), &0.003.into()));
+    assert_eq!(line["remote_unknown"], 0);
     assert_eq!((&line["context"], &line["label"]), (&"GET-1".into(), &"GET /".into()));
     assert_eq!((&line["target"], &line["level"]), (&"logcontext::span".into(), &"INFO".into()));
     assert_eq!((&line["db_txn_count"], &line["db_txn_duration"]), (&1.into(), &0.002.into()));
