@@ -30,14 +30,19 @@ fn whatever_happens(own: Own, redis: bool, seed: u64, steps: usize) {
         let name = format!("user-{}", random.u64(..USERS));
         match random.u32(..100) {
             0..60 => {
-                let state = *random.choice([State::Online, State::Unavailable, State::Offline].iter()).unwrap();
+                let state =
+                    *random.choice([State::Online, State::Unavailable, State::Offline].iter()).unwrap();
                 latest.insert(name.clone(), (api.set(&name, state), state.as_str().to_owned()));
             }
             60..75 => {
                 let hub = random.usize(..2);
                 let now = random.u32(..4) > 0;
                 api.follow(NAMES[hub], &name, now);
-                if now { follows[hub].insert(name) } else { follows[hub].remove(&name) };
+                if now {
+                    follows[hub].insert(name)
+                } else {
+                    follows[hub].remove(&name)
+                };
             }
             75..93 => {
                 let modes = [Mode::Take, Mode::Take, Mode::Answer(503), Mode::Cut, Mode::TakeAndCut];

@@ -59,7 +59,8 @@ pub(crate) fn until(what: &str, mut done: impl FnMut() -> bool) {
 
 impl World {
     pub(crate) fn new(own: Own, hubs: &[(&str, &Hub)]) -> Self {
-        let hubs: BTreeMap<_, _> = hubs.iter().map(|(name, hub)| ((*name).to_owned(), hub.settings())).collect();
+        let hubs: BTreeMap<_, _> =
+            hubs.iter().map(|(name, hub)| ((*name).to_owned(), hub.settings())).collect();
         let settings = FederationSettings {
             hub: "one".to_owned(),
             retry_first: PositiveTime::from_millis(20),
