@@ -128,8 +128,8 @@ on_both_databases! {
         served(&own, async |hub| {
             // As another process has it.
             let context = Supervisor::new("other").context("other").start();
-            let other = Store::open(&own.url.clone().into(), &Limits::default()).in_context(context);
-            let other = other.await.unwrap();
+            let (url, limits) = (own.url.clone().into(), Limits::default());
+            let other = Store::open(&url, &limits).in_context(context).await.unwrap();
             let two = "two".parse().unwrap();
             let state = |revision| serde_json::from_str(&state("alice", "online", revision)).unwrap();
             for round in 1..=20 {

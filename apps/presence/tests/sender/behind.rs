@@ -1,8 +1,10 @@
 //! Hubs that cannot be told, and catch up.
 
+use std::future::IntoFuture;
 use std::time::Duration;
 
 use logcontext_service::config::PositiveTime;
+use presence::bus::PresenceChanged;
 use presence::presence::State;
 use presence::time::Timestamp;
 
@@ -93,6 +95,29 @@ fn a_hub_that_does_not_answer_catches_up_later() {
 #[ignore = "needs PostgreSQL: cargo xtask test"]
 fn on_postgres_a_hub_catches_up_as_well() {
     catches_up_after(Own::postgres(), Mode::Answer(500));
+}
+
+#[test]
+fn nothing_waits_for_a_hub_that_is_tried_again_and_does_not_answer() {
+    let hub = Hub::start("s3cret");
+    let world = World::new(Own::sqlite(), &[("two", &hub)]);
+    let (api, sender) = (world.api(), world.sender());
+    following(&world, &api);
+    hub.set(Mode::Answer(500));
+    api.set("alice", State::Unavailable);
+    until("it is behind", || position(&world) >= 0);
+    hub.hold(true);
+    until("it is tried again", || hub.seen().under_way == 1);
+    for name in ["alice", "bob"] {
+        api.set(name, State::Offline);
+        api.until_unhandled(0);
+    }
+    hub.set(Mode::Take);
+    hub.hold(false);
+    world.until_live(1);
+    assert_eq!((hub.knows("alice"), hub.knows("bob")), (known(3, "offline"), known(2, "offline")));
+    sender.end();
+    api.end();
 }
 
 #[test]
@@ -192,6 +217,34 @@ fn who_has_not_been_active_for_long_is_told_to_be_offline_after_an_outage() {
     world.until_live(1);
     assert_eq!(hub.knows("alice"), known(1, "offline"));
     assert_eq!((hub.knows("bob"), hub.knows("carol")), (known(1, "unavailable"), known(1, "offline")));
+    sender.end();
+    api.end();
+}
+
+/// As of a transaction that has taken long, or of a process whose clock is slow.
+#[test]
+fn a_change_that_seems_older_than_what_was_told_is_not_missed_while_a_hub_catches_up() {
+    let hub = Hub::start("s3cret");
+    let mut world = World::new(Own::sqlite(), &[("two", &hub)]);
+    world.settings.hubs.get_mut("two").unwrap().follows_all = true;
+    let (api, sender) = (world.api(), world.sender());
+    world.until_live(1);
+    hub.set(Mode::Answer(500));
+    for n in 0..120 {
+        api.set(&format!("user-{n:03}"), State::Online);
+    }
+    hub.allow(1);
+    hub.set(Mode::Take);
+    until("the second page is under way", || hub.sizes() == [50] && hub.seen().under_way == 1);
+    let early = Timestamp::from_millis(1_000);
+    let old = api.run(api.store.set_presence(&user("user-000"), State::Offline, None, early)).unwrap();
+    api.run(api.bus.fire(&PresenceChanged::new(user("user-000"), old)).into_future()).unwrap();
+    until("it waits", || sender.sender.as_ref().unwrap().pending_states() == 1);
+    hub.allow(usize::MAX);
+    world.until_live(1);
+    api.until_unhandled(0);
+    assert_eq!(hub.knows("user-000"), known(2, "offline"));
+    assert_eq!(hub.sizes(), [50, 50, 1, 20]);
     sender.end();
     api.end();
 }
