@@ -1,6 +1,5 @@
 //! Hubs that cannot be told, and catch up.
 
-use std::future::IntoFuture;
 use std::time::Duration;
 
 use logcontext_service::config::PositiveTime;
@@ -237,8 +236,10 @@ fn a_change_that_seems_older_than_what_was_told_is_not_missed_while_a_hub_catche
     hub.set(Mode::Take);
     until("the second page is under way", || hub.sizes() == [50] && hub.seen().under_way == 1);
     let early = Timestamp::from_millis(1_000);
-    let old = api.run(api.store.set_presence(&user("user-000"), State::Offline, None, early)).unwrap();
-    api.run(api.bus.fire(&PresenceChanged::new(user("user-000"), old)).into_future()).unwrap();
+    api.run(async {
+        let old = api.store.set_presence(&user("user-000"), State::Offline, None, early).await.unwrap();
+        api.bus.fire(&PresenceChanged::new(user("user-000"), old)).await.unwrap();
+    });
     until("it waits", || sender.sender.as_ref().unwrap().pending_states() == 1);
     hub.allow(usize::MAX);
     world.until_live(1);
