@@ -12,6 +12,7 @@ use logcontext::{FutureExt, Supervisor, background};
 use logcontext_bus::{Bus, BusConfig};
 use logcontext_http::{ContextLayer, ServeOptions, serve};
 use presence::federation::{FederationSettings, FollowsChanged, HubSettings, MAX_TRANSACTION, routes};
+use presence::presence::State;
 use presence::store::{Limits, Store};
 use presence::time::Timestamp;
 use tokio::net::TcpListener;
@@ -187,6 +188,18 @@ on_both_databases! {
             refused(hub.send(TWO, "2", &states), 503, "too_many_users", &["no room"]).await;
             assert_eq!(hub.received(TWO, "3", &users(&["b", "c"])).await, (1, 1));
             assert_eq!(hub.received(THREE, "1", &users(&["x"])).await, (1, 0));
+        });
+    }
+
+    fn who_is_forgotten_and_comes_back_is_newer_than_other_hubs_remember(own: Own) {
+        served(&own, async |hub| {
+            let alice = "alice".parse().unwrap();
+            let at = Timestamp::from_millis(1_000);
+            let set = async |state| hub.store.set_presence(&alice, state, None, at).await.unwrap().revision;
+            assert_eq!((set(State::Online).await, set(State::Online).await, set(State::Offline).await), (1, 2, 3));
+            hub.store.prune_history(at.after(Duration::from_secs(1))).await.unwrap();
+            assert_eq!(hub.store.forget_users(at.after(Duration::from_secs(1))).await.unwrap(), 1);
+            assert_eq!(set(State::Online).await, 4);
         });
     }
 
