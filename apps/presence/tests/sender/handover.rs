@@ -53,7 +53,7 @@ fn a_sender_that_ends_in_order_sends_what_waits() {
     hub.hold(true);
     api.set("first", State::Online);
     until("it is under way", || hub.seen().attempts == 1);
-    (0..60).for_each(|n| drop(api.set(&format!("user-{n}"), State::Online)));
+    (0..60).for_each(|n| _ = api.set(&format!("user-{n}"), State::Online));
     until("all wait", || sender.sender.as_ref().unwrap().pending_states() == 61);
     let ended = std::thread::scope(|scope| {
         let ending = scope.spawn(|| sender.end());

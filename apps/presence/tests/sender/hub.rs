@@ -41,15 +41,15 @@ pub(crate) struct Seen {
     /// What was wrong.
     pub(crate) faults: Vec<String>,
     bodies: HashMap<String, String>,
-    under_way: usize,
+    pub(crate) under_way: usize,
     last_head: String,
 }
 
 struct Shared {
     seen: Mutex<Seen>,
     mode: Mutex<Mode>,
-    /// Nothing is answered while this is so.
-    held: watch::Sender<bool>,
+    /// What comes after so many transactions is not answered.
+    allowed: watch::Sender<usize>,
     secret: String,
 }
 
@@ -69,7 +69,7 @@ impl Hub {
         let shared = Arc::new(Shared {
             seen: Mutex::default(),
             mode: Mutex::new(Mode::Take),
-            held: watch::Sender::new(false),
+            allowed: watch::Sender::new(usize::MAX),
             secret: secret.to_owned(),
         });
         let hub = Arc::clone(&shared);
@@ -97,7 +97,12 @@ impl Hub {
 
     /// Answers nothing from now on, or all that waits.
     pub(crate) fn hold(&self, held: bool) {
-        self.shared.held.send_replace(held);
+        self.allow(if held { 0 } else { usize::MAX });
+    }
+
+    /// Answers only until it has taken so many transactions.
+    pub(crate) fn allow(&self, transactions: usize) {
+        self.shared.allowed.send_replace(transactions);
     }
 
     pub(crate) fn seen(&self) -> MutexGuard<'_, Seen> {
@@ -153,8 +158,8 @@ async fn serve(hub: Arc<Shared>, mut stream: TcpStream) {
 }
 
 async fn answer(hub: &Shared, head: &str, body: &str) -> Option<(u16, &'static str)> {
-    let mut held = hub.held.subscribe();
-    held.wait_for(|held| !held).await.ok()?;
+    let mut allowed = hub.allowed.subscribe();
+    allowed.wait_for(|allowed| hub.seen().transactions.len() < *allowed).await.ok()?;
     let mode = *hub.mode.lock().unwrap();
     match mode {
         Mode::Take => hub.seen().take(&hub.secret, head, body),

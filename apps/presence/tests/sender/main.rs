@@ -1,9 +1,9 @@
 //! What other hubs are told of presence.
 
-#[path = "../common/mod.rs"]
-mod common;
 mod batching;
 mod behind;
+#[path = "../common/mod.rs"]
+mod common;
 mod handover;
 mod hub;
 mod model;

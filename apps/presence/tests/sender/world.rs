@@ -59,7 +59,8 @@ pub(crate) fn until(what: &str, mut done: impl FnMut() -> bool) {
 
 impl World {
     pub(crate) fn new(own: Own, hubs: &[(&str, &Hub)]) -> Self {
-        let hubs: BTreeMap<_, _> = hubs.iter().map(|(name, hub)| ((*name).to_owned(), hub.settings())).collect();
+        let hubs: BTreeMap<_, _> =
+            hubs.iter().map(|(name, hub)| ((*name).to_owned(), hub.settings())).collect();
         let settings = FederationSettings {
             hub: "one".to_owned(),
             retry_first: PositiveTime::from_millis(20),
@@ -105,7 +106,6 @@ impl World {
             let store = Store::open(&self.own.url.clone().into(), &Limits::default()).await.unwrap();
             let store = Arc::new(store);
             let bus = self.bus();
-            store.publish_by(&bus).await.unwrap();
             let (context, supervisor) = (context.clone(), supervisor.clone());
             let mut process = Process { store, bus, sender: None, context, supervisor, runtime: None };
             begin(&mut process);
@@ -140,9 +140,15 @@ impl Process {
         self.runtime.as_ref().unwrap().block_on(bounded)
     }
 
-    /// Sets somebody's presence; answers the revision.
+    /// Sets somebody's presence, and says so; answers the revision.
     pub(crate) fn set(&self, name: &str, state: State) -> i64 {
-        self.run(self.store.set_presence(&user(name), state, None, Timestamp::now())).unwrap().revision
+        let user = user(name);
+        self.run(async {
+            let now = self.store.set_presence(&user, state, None, Timestamp::now()).await.unwrap();
+            let revision = now.revision;
+            self.bus.fire(&PresenceChanged::new(user.clone(), now)).await.unwrap();
+            revision
+        })
     }
 
     /// Says that somebody's presence is that, without the database.
@@ -169,6 +175,11 @@ impl Process {
             let changed = FollowsChanged { hub: hub.as_str().to_owned(), user };
             self.bus.fire(&changed).await.unwrap();
         });
+    }
+
+    /// How many tasks it has.
+    pub(crate) fn tasks(&self) -> usize {
+        self.runtime.as_ref().unwrap().metrics().num_alive_tasks()
     }
 
     /// How many events have not been handled by senders.
