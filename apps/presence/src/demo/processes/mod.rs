@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
 use futures_util::future::join_all;
-use logcontext::{FutureExt, LogContext, background};
+use logcontext::{FutureExt, LogContext, Supervisor, background};
 use logcontext_service::config::DatabaseUrl;
 use tokio::time::sleep;
 
@@ -234,6 +234,8 @@ fn judge(report: &mut Report) {
     if let Some(copied) = report.copies.as_ref().filter(|copied| copied.different > 0) {
         problems.push(format!("{} users are not in hub two as they are in hub one", copied.different));
     }
+    let raised = crate::demo::report::diagnostics(&[&Supervisor::global()]);
+    problems.extend(raised.iter().map(|kind| format!("diagnostic {kind}")));
     let Some(overview) = &report.status else { return };
     problems.extend(overview.no_sums.clone());
     for (address, process) in overview.answered() {
