@@ -1,8 +1,10 @@
 //! `presence demo`: two hubs, the first under load, and where the CPU went.
 
+mod access_lines;
 mod balance;
 mod client;
 mod copies;
+mod databases;
 mod driver;
 mod interrupt;
 mod mix;
@@ -15,6 +17,7 @@ mod routes;
 mod second;
 mod tally;
 mod text;
+mod together;
 
 use std::fmt::Display;
 use std::io::{Write, stderr, stdout};
@@ -30,13 +33,14 @@ use logcontext::{FutureExt, Supervisor};
 use logcontext_service::config::{DatabaseUrl, PositiveTime, Secret};
 use logcontext_service::{ListenAddress, ListenerSettings, Service, Settings};
 use serde::Serialize;
-use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
 use crate::federation::FederationSettings;
 use crate::server::Presence;
 use crate::settings::PresenceSettings;
+use access_lines::access_lines;
+use databases::Databases;
 use driver::{Driver, Watched};
 pub use options::Demo;
 use report::{Material, Report};
@@ -145,26 +149,6 @@ fn alone(options: &Demo) -> anyhow::Result<ExitCode> {
     Ok(if report.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Where the hubs keep their users: in a folder that goes with this, unless somebody says otherwise of the first.
-struct Databases {
-    one: DatabaseUrl,
-    two: DatabaseUrl,
-    _folder: TempDir,
-}
-
-impl Databases {
-    fn new(given: Option<&DatabaseUrl>) -> anyhow::Result<Self> {
-        let folder = tempfile::Builder::new().prefix("presence-demo-").tempdir();
-        let folder = folder.context("cannot make a temporary folder for the database")?;
-        let file = |hub| {
-            let file = folder.path().join(format!("{hub}.db"));
-            DatabaseUrl::from(format!("sqlite:{}?mode=rwc", file.display()))
-        };
-        let one = given.cloned().unwrap_or_else(|| file(second::ONE));
-        Ok(Self { one, two: file(second::TWO), _folder: folder })
-    }
-}
-
 async fn start(
     supervisor: &Supervisor,
     database: DatabaseUrl,
@@ -227,25 +211,6 @@ fn announce(options: &Demo, address: SocketAddr, log: &Path) {
         options.seconds,
         log.display(),
     );
-}
-
-/// A few of the service's access lines, without the fields that follow: one of somebody known, one that read rows,
-/// one that burned CPU, one whose client had left.
-fn access_lines(log: &Path) -> Vec<String> {
-    let Ok(log) = std::fs::read_to_string(log) else { return Vec::new() };
-    let ends = log.lines().filter_map(|line| Some(&line[..line.find(" dbevts]")? + " dbevts]".len()]));
-    let lines: Vec<_> = ends.collect();
-    let kinds: [fn(&str) -> bool; 4] = [
-        |line| line.contains("\"PUT /presence/") && !line.contains("{-}"),
-        |line| line.contains("/history"),
-        |line| line.contains("\"POST /demo/burn "),
-        |line| line.contains("200! "),
-    ];
-    kinds
-        .iter()
-        .filter_map(|kind| lines.iter().rfind(|line| kind(line)))
-        .map(|line| (*line).to_owned())
-        .collect()
 }
 
 fn show(report: &(impl Display + Serialize), json: bool) -> anyhow::Result<()> {

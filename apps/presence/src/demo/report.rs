@@ -184,7 +184,7 @@ pub(super) fn rows(totals: &[LabelTotals], kind: ContextKind) -> impl Iterator<I
 }
 
 /// The kinds that were raised, with how often.
-fn diagnostics(supervisors: &[&Supervisor]) -> Vec<String> {
+pub(super) fn diagnostics(supervisors: &[&Supervisor]) -> Vec<String> {
     let count = |kind| supervisors.iter().map(|supervisor| supervisor.diagnostics(kind)).sum();
     let counted = DiagnosticKind::ALL.iter().map(|kind| (kind, count(*kind)));
     counted

@@ -101,11 +101,11 @@ fn groups(overview: &Overview) -> Option<String> {
     for (address, group) in all().filter(|(_, group)| group.unread + group.pending > 0) {
         behind += 1;
         table.row([
-            cut(&group.event, 20, Keep::Beginning),
-            cut(&group.group, 14, Keep::Beginning),
+            cut(&group.event, 18, Keep::Beginning),
+            cut(&group.group, 20, Keep::Beginning),
             count(group.unread),
             count(group.pending),
-            name(address),
+            cut(&address.to_string(), 21, Keep::End),
         ]);
     }
     let rest = format!("bus: {} of {} groups of listeners have nothing left to do\n", total - behind, total);

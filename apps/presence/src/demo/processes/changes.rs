@@ -102,7 +102,7 @@ pub(super) async fn change(
 
 /// The inner error is one that goes away.
 async fn set(client: &mut Client, user: &UserId, n: u64) -> anyhow::Result<Result<(), anyhow::Error>> {
-    let presence = if n % 2 == 0 { "unavailable" } else { "online" };
+    let presence = if n.is_multiple_of(2) { "unavailable" } else { "online" };
     let body = format!(r#"{{"presence": "{presence}", "status_msg": "{}"}}"#, message(n));
     let path = format!("/presence/{user}");
     match client.request("PUT", &path, user.as_str(), body.into()).await {

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use logcontext::{FutureExt, Supervisor};
 use logcontext_service::config::DatabaseUrl;
 
 use super::changes::{Changed, number};
@@ -27,9 +28,11 @@ pub(super) struct Databases {
 
 impl Databases {
     pub(super) async fn open(one: &DatabaseUrl, two: &DatabaseUrl) -> anyhow::Result<Self> {
-        // Nothing is set here, and so nothing is remembered.
-        let open = async |url, hub| {
-            let store = Store::open(url, &Limits::default()).await;
+        // Nothing is set here, and so nothing is remembered. Each is under a supervisor of its own, as two services are.
+        let open = async |url, hub: &str| {
+            let opening = Supervisor::new(hub).context("open").start();
+            let store = Store::open(url, &Limits::default()).in_context(opening.clone()).await;
+            opening.finish();
             store.with_context(|| format!("cannot open the database of hub {hub}"))
         };
         Ok(Self { one: open(one, hubs::ONE).await?, two: open(two, hubs::TWO).await? })
