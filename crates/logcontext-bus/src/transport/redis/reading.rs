@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use super::backoff::Backoff;
+use crate::transport::backoff::Backoff;
 use super::shared::Shared;
 use super::stopping::Stopping;
 use super::wire::Wire;

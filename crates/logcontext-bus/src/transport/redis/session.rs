@@ -11,7 +11,7 @@ use redis::{Pipeline, PushInfo, PushKind, Value, cmd};
 use rustc_hash::{FxHashMap, FxHashSet};
 use tokio_util::sync::CancellationToken;
 
-use super::backoff::Backoff;
+use crate::transport::backoff::Backoff;
 use super::command::{Command, Then};
 use super::hearing;
 use super::keys::Keys;
