@@ -4,7 +4,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::Message as Raw;
 use futures_util::StreamExt as _;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::DropGuard;
@@ -40,12 +39,12 @@ impl CallTransport for NatsTransport {
     fn serve(&self, wish: Serve) -> Doing<'_, Arc<dyn Serving>> {
         let shared = Arc::clone(&self.shared);
         Box::pin(async move {
-            let place = shared.gate.enter(Kind::Upkeep).await?;
+            let under_way = shared.enter(Kind::Upkeep).await?;
             let Serve { rpc, slots, calls } = wish;
             hear_cancelled(&shared, &rpc).await?;
             let first = Taking::start(&shared, &rpc, Lane::First, Some(slots), calls.clone()).await?;
             let nested = Taking::start(&shared, &rpc, Lane::Nested, None, calls).await?;
-            drop(place);
+            drop(under_way);
             let served = Arc::new(Served { rpc, first, nested, shared });
             served.shared.remember(&served);
             Ok(served as Arc<dyn Serving>)
@@ -57,11 +56,11 @@ impl Shared {
     async fn call(&self, call: Outgoing) -> Result<(), Failure> {
         let Outgoing { rpc, lane, call, message, .. } = call;
         let kind = if lane == Lane::Nested { Kind::NestedCalls } else { Kind::Calls };
-        let _place = self.gate.enter(kind).await?;
+        let _under_way = self.enter(kind).await?;
         let wire = self.wire().await?;
         // Whatever this bus has taken back before is taken back at the broker before it has this.
         leftovers::tell(self, &wire).await?;
-        let sent = self.broker_time(&wire).await?;
+        let sent = self.broker_time();
         self.under_way.begin(call, rpc, lane, &wire)?;
         let subject = self.names.call(rpc, lane, &self.identity, call);
         let stored = self.ask_by(&wire, &js::store(subject, server::frame(sent, &message))).await;
@@ -86,7 +85,7 @@ impl Shared {
     }
 
     async fn reply(&self, to: &ReplyTo, message: &Message) -> Result<bool, Failure> {
-        let _place = self.gate.enter(Kind::Replies).await?;
+        let _under_way = self.enter(Kind::Replies).await?;
         let wire = self.wire().await?;
         let receipt = self.receipts.begin();
         let heard = self.names.own(&self.identity, &format!("heard.{}", receipt.number));
@@ -98,14 +97,6 @@ impl Shared {
             was_heard = receipt.was_heard() => was_heard.ok_or_else(Failure::gone),
             // Should it have been lost before it was waited for.
             () = wire.gone() => Err(Failure::gone()),
-            () = self.end.cancelled() => Err(Failure::Closed),
-        }
-    }
-
-    async fn ask_by(&self, wire: &Wire, ask: &Ask) -> Result<Raw, Failure> {
-        tokio::select! {
-            biased;
-            answer = wire.ask(ask) => answer,
             () = self.end.cancelled() => Err(Failure::Closed),
         }
     }
@@ -133,7 +124,7 @@ async fn hear_cancelled(shared: &Arc<Shared>, rpc: &Arc<str>) -> Result<(), Fail
         let mut hears = Some(hears);
         while let Ok(wire) = hearing.wire().await {
             let Ok(mut cancelled) = wire.hear(subject.clone()).await else { continue };
-            drop(hears.take().map(|hears| hears.send(())));
+            let _ = hears.take().map(|hears| hears.send(()));
             while let Some(message) = cancelled.next().await {
                 if let Some(from) = parse_caller(&message.payload) {
                     hearing.inbox.cancelled(&from);

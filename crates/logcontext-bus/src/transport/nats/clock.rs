@@ -12,8 +12,8 @@ pub(super) struct Clock {
     pub(super) error: Duration,
 }
 
-/// Clocks drift: after so long it is looked at again.
-const FRESH: Duration = Duration::from_secs(60);
+/// Clocks drift: so often it is looked at again.
+pub(super) const FRESH: Duration = Duration::from_secs(60);
 
 impl Clock {
     /// As the broker has written down between then and now: somewhere in the middle.
@@ -22,8 +22,9 @@ impl Clock {
         Self { here: asked + error, there: since_1970(there), error }
     }
 
-    pub(super) fn is_fresh(&self) -> bool {
-        self.here.elapsed() < FRESH
+    /// That of this machine.
+    pub(super) fn here() -> Self {
+        Self::new(Instant::now(), Instant::now(), SystemTime::now())
     }
 
     /// Now, by the broker's clock, in microseconds since 1970.

@@ -25,7 +25,7 @@ impl EventTransport for NatsTransport {
         let Publish { event, partition, message } = event;
         let shared = &self.shared;
         Box::pin(async move {
-            let _place = shared.gate.enter(Kind::Events).await?;
+            let _under_way = shared.enter(Kind::Events).await?;
             let store = js::store(shared.names.partition(event, partition), message.to_frame());
             let sequence = shared.store(&shared.events_stream(event), &store).await?;
             Ok(EventId(sequence, 0))
@@ -35,9 +35,9 @@ impl EventTransport for NatsTransport {
     fn subscribe(&self, wish: Subscribe) -> Doing<'_, Arc<dyn Subscription>> {
         let shared = Arc::clone(&self.shared);
         Box::pin(async move {
-            let place = shared.gate.enter(Kind::Upkeep).await?;
+            let under_way = shared.enter(Kind::Upkeep).await?;
             make_groups(&shared, &wish, wish.since).await?;
-            drop(place);
+            drop(under_way);
             let end = shared.end.child_token();
             let consumer = Consumer {
                 event: Arc::clone(&wish.event),
@@ -91,7 +91,7 @@ struct Consumer {
 impl Consumer {
     /// Says the same of each, and waits until the broker has heard it all.
     async fn say(&self, hands: &[(DeliveryId, Hand)], what: &'static str) -> Result<(), Failure> {
-        let _place = self.shared.gate.enter(Kind::Upkeep).await?;
+        let _under_way = self.shared.enter(Kind::Upkeep).await?;
         loop {
             match self.say_once(hands, what).await {
                 Err(Failure::Lost(_)) => {}
@@ -180,14 +180,14 @@ impl Subscription for Consumer {
     fn give_back(&self, ids: Vec<DeliveryId>) -> Doing<'_, ()> {
         Box::pin(async move {
             self.check()?;
-            let place = self.shared.gate.enter(Kind::Upkeep).await?;
+            let under_way = self.shared.enter(Kind::Upkeep).await?;
             let hands = self.hands.own(&ids);
             for (id, hand) in &hands {
                 let subject = self.shared.names.given_back(&self.event, &self.group, *id);
                 let count = js::store(subject, (hand.given_back + 1).to_string());
                 self.shared.settle_store(&self.shared.kept_stream(), &count).await?;
             }
-            drop(place);
+            drop(under_way);
             Ok(self.let_go(hands).await?)
         })
     }
@@ -197,12 +197,12 @@ impl Subscription for Consumer {
             self.check()?;
             let hands = self.hands.own(&[id]);
             let [(_, hand)] = &hands[..] else { return Ok(()) };
-            let place = self.shared.gate.enter(Kind::Upkeep).await?;
+            let under_way = self.shared.enter(Kind::Upkeep).await?;
             // Where this is told twice, it is kept once.
             let once = format!("{}/{}/{}/{}", self.group, id.partition, id.id.0, hand.ack.nanos);
             let store = letters::store(&self.shared.names.dead_letters(&self.event), &letter, &once);
             self.shared.settle_store(&self.shared.dead_stream(&self.event), &store).await?;
-            drop(place);
+            drop(under_way);
             self.say(&hands, "+ACK").await?;
             self.hands.done(id, hand);
             self.settle_accounts(&hands);

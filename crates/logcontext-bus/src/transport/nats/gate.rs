@@ -22,7 +22,7 @@ pub(super) enum Kind {
 
 const KINDS: usize = 5;
 
-/// So many of each kind are under way, or wait for a connection; more wait for a place.
+/// So many of each kind wait for a connection; more wait for a place.
 pub(super) struct Gate {
     kinds: [Semaphore; KINDS],
     capacity: usize,
@@ -30,10 +30,22 @@ pub(super) struct Gate {
     under_way: TaskTracker,
 }
 
-/// A place. While there is one, the transport is not done.
+/// A place in a queue.
 pub(super) struct Place<'a> {
     _permit: SemaphorePermit<'a>,
-    _under_way: TaskTrackerToken,
+    under_way: UnderWay,
+}
+
+/// While there is one, the transport is not done.
+pub(super) struct UnderWay {
+    _token: TaskTrackerToken,
+}
+
+impl Place<'_> {
+    /// It is sent: others may have the place.
+    pub(super) fn leave(self) -> UnderWay {
+        self.under_way
+    }
 }
 
 impl Gate {
@@ -53,9 +65,9 @@ impl Gate {
 
     /// The same for what belongs to the end of something.
     pub(super) async fn enter_anyway(&self, kind: Kind) -> Result<Place<'_>, Failure> {
-        let under_way = self.under_way.token();
+        let under_way = UnderWay { _token: self.under_way.token() };
         let permit = self.kinds[kind as usize].acquire().await.map_err(|_| Failure::Closed)?;
-        Ok(Place { _permit: permit, _under_way: under_way })
+        Ok(Place { _permit: permit, under_way })
     }
 
     /// Takes nothing more.

@@ -5,6 +5,7 @@
 //! ask themselves: once one has been answered, it knows all that was said before. What was said while there was no
 //! connection is told by time alone.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,10 @@ use crate::transport::{DeliveryId, EventId};
 
 /// So many events that were done here are remembered, twice: a broker that was killed may have forgotten it.
 const REMEMBERED: usize = 4096;
+
+/// What a broker has acknowledged of consumers it writes down a bit later: what was done within so long before it was killed
+/// it may have forgotten.
+const LATE: Duration = Duration::from_secs(5);
 
 /// One event in hand.
 #[derive(Clone, Debug)]
@@ -50,6 +55,8 @@ struct State {
     notices: Option<Subscriber>,
     /// Leased partitions that another has taken over
     taken: FxHashSet<u16>,
+    /// How what was done of late was acknowledged
+    late: VecDeque<(Instant, String)>,
     done: FxHashSet<(DeliveryId, u64)>,
     done_before: FxHashSet<(DeliveryId, u64)>,
 }
@@ -112,6 +119,16 @@ impl Hands {
             state.done_before = std::mem::take(&mut state.done);
         }
         state.done.insert((id, hand.ack.nanos));
+        let is_old = |(when, _): &(Instant, String)| when.elapsed() > LATE;
+        while state.late.len() >= REMEMBERED || state.late.front().is_some_and(is_old) {
+            state.late.pop_front();
+        }
+        state.late.push_back((Instant::now(), hand.ack.subject.clone()));
+    }
+
+    /// How what was done of late was acknowledged, to be told again to a broker that may have been killed.
+    pub(super) fn take_late(&self) -> VecDeque<(Instant, String)> {
+        std::mem::take(&mut self.lock().late)
     }
 
     /// Was it done here?

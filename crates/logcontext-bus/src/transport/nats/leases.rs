@@ -3,21 +3,17 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
-use std::time::{Duration, Instant};
-
-use async_nats::Message as Raw;
+use std::time::Duration;
 
 use super::NatsTransport;
 use super::clock::{Clock, micros, parse, since_1970};
 use super::failure::{Failure, WRONG_SEQUENCE};
 use super::gate::Kind;
-use super::js::{self, Get, StreamInfo};
+use super::js::{self, StreamInfo};
+use super::kept::header;
 use super::shared::Shared;
-use super::wire::{Ask, Wire};
+use super::wire::Ask;
 use crate::transport::{Doing, Lease, Leases};
-
-/// So often the broker's clock is looked at to know it well.
-const LOOKS: usize = 3;
 
 /// What is there, of a subject where the last word counts.
 struct Word {
@@ -28,59 +24,10 @@ struct Word {
 }
 
 impl Shared {
-    /// Now, by the broker's clock, in microseconds since 1970.
-    pub(super) async fn broker_time(&self, wire: &Wire) -> Result<u64, Failure> {
-        Ok(self.clock(wire).await?.now())
-    }
-
-    /// The same as far as it is known.
-    pub(super) fn known_time(&self) -> Option<u64> {
-        Some(self.known_clock()?.now())
-    }
-
-    fn known_clock(&self) -> Option<Clock> {
-        *self.clock.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-
-    async fn clock(&self, wire: &Wire) -> Result<Clock, Failure> {
-        if let Some(clock) = self.known_clock().filter(Clock::is_fresh) {
-            return Ok(clock);
-        }
-        let mut best: Option<Clock> = None;
-        for _ in 0..LOOKS {
-            let clock = self.look_at_clock(wire).await?;
-            best = best.filter(|best| best.error < clock.error).or(Some(clock));
-        }
-        let clock = best.ok_or_else(Failure::gone)?;
-        *self.clock.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(clock);
-        Ok(clock)
-    }
-
-    /// The broker writes down when it has got something.
-    async fn look_at_clock(&self, wire: &Wire) -> Result<Clock, Failure> {
-        let subject = self.names.clock(&self.identity);
-        let mut asked = Instant::now();
-        let mut stored = wire.ask(&js::store(subject.clone(), "")).await;
-        if matches!(stored, Err(Failure::Nobody)) {
-            super::streams::Make::check(wire.ask(self.kept_stream().ask()).await)?;
-            asked = Instant::now();
-            stored = wire.ask(&js::store(subject, "")).await;
-        }
-        let answered = Instant::now();
-        let sequence = js::read::<js::Stored>(&stored?)?.seq;
-        let found = wire.ask(&js::get(&self.names.kept(), &Get::At(sequence))).await?;
-        let there = header(&found, "Nats-Time-Stamp").and_then(parse);
-        let there = there.ok_or_else(|| Failure::Refused("it does not say when it has got something".to_owned()))?;
-        Ok(Clock::new(asked, answered, there))
-    }
-
     /// The last word on this subject.
     async fn word(&self, subject: &str) -> Result<Option<Word>, Failure> {
-        let found = match self.ask(&js::get(&self.names.kept(), &Get::Last(subject))).await {
-            Ok(found) if found.status.is_none() => found,
-            Ok(_) | Err(Failure::Nobody) => return Ok(None),
-            Err(failure) => return Err(failure),
-        };
+        let wire = self.wire().await?;
+        let Some(found) = self.last(&wire, subject).await? else { return Ok(None) };
         let odd = || Failure::Refused("a message without its number".to_owned());
         let sequence = header(&found, "Nats-Sequence").and_then(|text| text.parse().ok()).ok_or_else(odd)?;
         let at = header(&found, "Nats-Time-Stamp").and_then(parse).ok_or_else(odd)?;
@@ -98,14 +45,6 @@ impl Shared {
         }
     }
 
-    async fn clock_now(&self) -> Result<Clock, Failure> {
-        let wire = self.wire().await?;
-        self.clock(&wire).await
-    }
-}
-
-pub(super) fn header<'a>(message: &'a Raw, name: &str) -> Option<&'a str> {
-    Some(message.headers.as_ref()?.get(name)?.as_str())
 }
 
 /// `token microseconds`: whose it is, and for how long from when it was said. Nobody's: nothing.
@@ -126,11 +65,11 @@ impl Leases for NatsTransport {
         let subject = self.shared.names.lease(name);
         let token = format!("{}:{:016x}", self.shared.identity, fastrand::u64(..));
         Box::pin(async move {
-            let _place = self.shared.gate.enter(Kind::Upkeep).await?;
+            let _under_way = self.shared.enter(Kind::Upkeep).await?;
             let last = self.shared.word(&subject).await?;
             if let Some(last) = &last
                 && !last.text.is_empty()
-                && !last.is_over(self.shared.clock_now().await?)
+                && !last.is_over(self.shared.clock())
             {
                 return Ok(None);
             }
@@ -148,10 +87,10 @@ impl Leases for NatsTransport {
         let name = name.to_owned();
         Box::pin(async move {
             let shared = &self.shared;
-            let _place = shared.gate.enter(Kind::Upkeep).await?;
+            let _under_way = shared.enter(Kind::Upkeep).await?;
             let own = shared.names.part(&name, &shared.identity);
             shared.store(&shared.kept_stream(), &js::store(own.clone(), lease_text("", time))).await?;
-            let clock = shared.clock_now().await?;
+            let clock = shared.clock();
             let parts = js::stream_info(&shared.names.kept(), Some(&shared.names.parts(&name)));
             let info: StreamInfo = js::read(&shared.ask(&parts).await?)?;
             let mut count = 1;
@@ -190,7 +129,7 @@ struct Held {
 impl Held {
     /// Says the next word if the last one was ours.
     async fn say(&self, text: String) -> Result<bool, Failure> {
-        let _place = self.shared.gate.enter(Kind::Upkeep).await?;
+        let _under_way = self.shared.enter(Kind::Upkeep).await?;
         if let Some(sequence) = self.shared.say(&self.subject, text.clone(), self.sequence.load(SeqCst)).await? {
             self.sequence.store(sequence, SeqCst);
             return Ok(true);

@@ -4,6 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
+use super::clock::FRESH;
 use super::shared::Shared;
 use super::wire::{Ask, Wire};
 use super::{failure::Failure, js};
@@ -58,11 +59,15 @@ impl Leftovers {
     }
 }
 
-/// Tells it as long as the transport lives.
+/// Tells it as long as the transport lives, and looks at the broker's clock now and then.
 pub(super) async fn keep_telling(shared: std::sync::Arc<Shared>) {
     loop {
-        shared.leftovers.some.notified().await;
+        let some = tokio::time::timeout(FRESH, shared.leftovers.some.notified()).await;
         let Ok(wire) = shared.wire().await else { return };
+        if some.is_err() {
+            // As it was known before it is not much worse.
+            let _ = shared.look_at_clock(&wire).await;
+        }
         // What is lost with its connection is of no use to the next one.
         let _ = tell(&shared, &wire).await;
     }

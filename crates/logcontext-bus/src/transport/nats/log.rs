@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use super::failure::Failure;
 use super::gate::Kind;
 use super::js::{self, ConsumerInfo, ConsumerList, Done, Get, Purged, StreamInfo, StreamNames};
-use super::leases::header;
+use super::kept::header;
 use super::names::{parse_consumer, untoken};
 use super::shared::Shared;
 use super::{NatsTransport, clock, letters, names, trim};
@@ -58,7 +58,7 @@ impl Shared {
             .collect())
     }
 
-    /// A message of a stream, with its number and when it came.
+    /// A message of a stream that is there, with its number and when it came.
     async fn get(&self, stream: &str, what: Get<'_>) -> Result<Option<Found>, Failure> {
         let found = match self.ask(&js::get(stream, &what)).await {
             Ok(found) if found.status.is_none() => found,
@@ -104,6 +104,9 @@ impl Shared {
 
     async fn dead_letters(&self, event: &str, limit: usize) -> Result<Vec<(EventId, SystemTime, DeadLetter)>, Failure> {
         let (stream, subject) = (self.names.dead(event), self.names.dead_letters(event));
+        if self.info(&stream, &subject).await?.is_none() {
+            return Ok(Vec::new());
+        }
         let (mut letters, mut next) = (Vec::new(), 1);
         while letters.len() < limit {
             let Some(found) = self.get(&stream, Get::From(next, &subject)).await? else { break };
@@ -115,6 +118,9 @@ impl Shared {
 
     async fn retry(&self, event: &str, id: EventId) -> Result<bool, Failure> {
         let stream = self.names.dead(event);
+        if self.info(&stream, &self.names.dead_letters(event)).await?.is_none() {
+            return Ok(false);
+        }
         let Some(found) = self.get(&stream, Get::At(id.0)).await? else { return Ok(false) };
         let Some(letter) = letters::parse(found.payload) else { return Ok(false) };
         // Who listens next finds it.
@@ -174,7 +180,7 @@ struct Found {
 impl EventLog for NatsTransport {
     fn events(&self) -> Doing<'_, Vec<String>> {
         Box::pin(async move {
-            let _place = self.shared.gate.enter(Kind::Upkeep).await?;
+            let _under_way = self.shared.enter(Kind::Upkeep).await?;
             let names = &self.shared.names;
             let (mut events, mut seen) = (BTreeSet::new(), 0);
             loop {
@@ -193,7 +199,7 @@ impl EventLog for NatsTransport {
     fn groups(&self, event: &str) -> Doing<'_, Vec<String>> {
         let stream = self.shared.names.events(event);
         Box::pin(async move {
-            let _place = self.shared.gate.enter(Kind::Upkeep).await?;
+            let _under_way = self.shared.enter(Kind::Upkeep).await?;
             let groups = self.shared.groups(&stream).await?.into_iter().map(|(group, _, _)| group);
             Ok(groups.collect::<BTreeSet<_>>().into_iter().collect())
         })
@@ -203,7 +209,7 @@ impl EventLog for NatsTransport {
         let streams = [self.shared.names.events(event), self.shared.names.retried(event)];
         let group = group.to_owned();
         Box::pin(async move {
-            let _place = self.shared.gate.enter(Kind::Upkeep).await?;
+            let _under_way = self.shared.enter(Kind::Upkeep).await?;
             let mut sum = Lag::default();
             for stream in streams {
                 let groups = self.shared.groups(&stream).await?;
@@ -219,7 +225,7 @@ impl EventLog for NatsTransport {
     fn history(&self, event: &str, page: Page) -> Doing<'_, Vec<Stored>> {
         let event = event.to_owned();
         Box::pin(async move {
-            let _place = self.shared.gate.enter(Kind::Upkeep).await?;
+            let _under_way = self.shared.enter(Kind::Upkeep).await?;
             Ok(self.shared.history(&event, page).await?)
         })
     }
@@ -227,7 +233,7 @@ impl EventLog for NatsTransport {
     fn forget_group(&self, event: &str, group: &str) -> Doing<'_, bool> {
         let (event, group) = (event.to_owned(), group.to_owned());
         Box::pin(async move {
-            let _place = self.shared.gate.enter(Kind::Upkeep).await?;
+            let _under_way = self.shared.enter(Kind::Upkeep).await?;
             Ok(self.shared.forget_group(&event, &group).await?)
         })
     }
@@ -235,7 +241,7 @@ impl EventLog for NatsTransport {
     fn trim(&self, event: &str, retention: Retention) -> Doing<'_, Trimmed> {
         let event = event.to_owned();
         Box::pin(async move {
-            let _place = self.shared.gate.enter(Kind::Upkeep).await?;
+            let _under_way = self.shared.enter(Kind::Upkeep).await?;
             Ok(trim::trim(&self.shared, &event, retention).await?)
         })
     }
@@ -243,7 +249,7 @@ impl EventLog for NatsTransport {
     fn dead_letters(&self, event: &str, limit: usize) -> Doing<'_, Vec<(EventId, SystemTime, DeadLetter)>> {
         let event = event.to_owned();
         Box::pin(async move {
-            let _place = self.shared.gate.enter(Kind::Upkeep).await?;
+            let _under_way = self.shared.enter(Kind::Upkeep).await?;
             Ok(self.shared.dead_letters(&event, limit).await?)
         })
     }
@@ -251,7 +257,7 @@ impl EventLog for NatsTransport {
     fn dead_letter_count(&self, event: &str) -> Doing<'_, u64> {
         let (stream, subject) = (self.shared.names.dead(event), self.shared.names.dead_letters(event));
         Box::pin(async move {
-            let _place = self.shared.gate.enter(Kind::Upkeep).await?;
+            let _under_way = self.shared.enter(Kind::Upkeep).await?;
             Ok(self.shared.info(&stream, &subject).await?.map_or(0, |info| info.state.messages))
         })
     }
@@ -259,7 +265,7 @@ impl EventLog for NatsTransport {
     fn retry_dead_letter(&self, event: &str, id: EventId) -> Doing<'_, bool> {
         let event = event.to_owned();
         Box::pin(async move {
-            let _place = self.shared.gate.enter(Kind::Upkeep).await?;
+            let _under_way = self.shared.enter(Kind::Upkeep).await?;
             Ok(self.shared.retry(&event, id).await?)
         })
     }
@@ -267,7 +273,7 @@ impl EventLog for NatsTransport {
     fn drop_dead_letter(&self, event: &str, id: EventId) -> Doing<'_, bool> {
         let event = event.to_owned();
         Box::pin(async move {
-            let _place = self.shared.gate.enter(Kind::Upkeep).await?;
+            let _under_way = self.shared.enter(Kind::Upkeep).await?;
             Ok(self.shared.drop_letter(&event, id).await?)
         })
     }

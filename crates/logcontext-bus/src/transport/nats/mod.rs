@@ -17,6 +17,7 @@ mod failure;
 mod gate;
 mod hands;
 mod js;
+mod kept;
 mod leases;
 mod leftovers;
 mod letters;

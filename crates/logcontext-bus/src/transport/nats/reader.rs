@@ -10,7 +10,7 @@ use super::ack::{self, Ack};
 use super::events::{make_groups, partitions};
 use super::failure::Failure;
 use super::hands::{Hand, Hands};
-use super::js::{self, ConsumerInfo, Get};
+use super::js::{self, ConsumerInfo};
 use super::names;
 use super::pulling::{Feed, Got, Pulling, Slot};
 use super::reading::{End, Reads};
@@ -80,6 +80,7 @@ impl Reader {
         let (slots, stopping) = (Some(Arc::clone(&self.wish.slots)), self.stopping.clone());
         let mut pulling =
             Pulling::begin(Arc::clone(&wire), inbox, bell, feeds.collect(), slots, stopping, look).await?;
+        self.acknowledge_again(&wire).await?;
         while let Some(partition) = self.takeover.last().copied() {
             self.take_over(&wire, partition).await?;
             self.takeover.pop();
@@ -102,6 +103,19 @@ impl Reader {
                 }
                 Got::Nothing => {}
             }
+        }
+    }
+
+    /// A broker that was killed may have forgotten what it had acknowledged just before.
+    async fn acknowledge_again(&self, wire: &Wire) -> Result<(), Failure> {
+        let mut late = self.hands.take_late();
+        let Some((_, last)) = late.pop_back() else { return Ok(()) };
+        for (_, subject) in late {
+            wire.tell(subject, "+ACK").await?;
+        }
+        match wire.ask(&Ask { subject: last, headers: None, payload: "+ACK".into() }).await {
+            Err(failure) if failure != Failure::Nobody => Err(failure),
+            _ => Ok(()),
         }
     }
 
@@ -167,11 +181,8 @@ impl Reader {
         wire.tell(names.taken(event, group), self.hands.notice(id, deliveries)).await?;
         // Once this is answered, the broker has told them.
         let subject = names.given_back(event, group, id);
-        let found = match wire.ask(&js::get(&names.kept(), &Get::Last(&subject))).await {
-            Ok(found) if found.status.is_none() => found,
-            Ok(_) | Err(Failure::Nobody) => return Ok(0),
-            Err(failure) => return Err(failure),
-        };
-        Ok(std::str::from_utf8(&found.payload).ok().and_then(|text| text.parse().ok()).unwrap_or(0))
+        let found = self.shared.last(wire, &subject).await?;
+        let count = found.and_then(|found| std::str::from_utf8(&found.payload).ok()?.parse().ok());
+        Ok(count.unwrap_or(0))
     }
 }

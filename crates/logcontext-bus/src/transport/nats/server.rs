@@ -87,8 +87,6 @@ impl Server {
         let serves = wire.hear_as_one(names.serves(&self.rpc, self.lane)).await?;
         Make::check(wire.ask(shared.calls_stream(&self.rpc, self.lane).ask()).await)?;
         js::read::<Done>(&wire.ask(&streams::servers(&stream)).await?)?;
-        // Their ages are told by this.
-        shared.broker_time(&wire).await?;
         let inbox = names.own(&shared.identity, &format!("pull{:016x}", fastrand::u64(..)));
         let feeds = vec![Feed::new(stream.clone(), streams::SERVERS.to_owned(), false)];
         let (slots, stopping) = (self.slots.clone(), self.stopping.clone());
@@ -124,7 +122,7 @@ impl Server {
         // What others have put into the stream is nobody's call.
         let Some(from) = caller(&message.subject) else { return Ok(()) };
         let Some((sent, message)) = parse_frame(message.payload.clone()) else { return Ok(()) };
-        let age = self.shared.known_time().map_or(Duration::ZERO, |now| Duration::from_micros(now.saturating_sub(sent)));
+        let age = Duration::from_micros(self.shared.broker_time().saturating_sub(sent));
         self.calls.send(Incoming { from, message, age, slot }).map_err(|_| End::Stopped)
     }
 }

@@ -11,6 +11,7 @@ use super::failure::Failure;
 use super::shared::Shared;
 use super::wire::Wire;
 use crate::transport::Message as Answer;
+use crate::transport::TransportError;
 use crate::transport::backoff::Backoff;
 
 pub(super) struct Session {
@@ -93,7 +94,8 @@ struct Line {
 impl Line {
     async fn open(shared: &Shared, server: &super::url::Server) -> Result<Self, Arc<str>> {
         let wire = Wire::open(shared, server).await?;
-        let why = |failure: Failure| Arc::<str>::from(format!("{failure:?}"));
+        let why = |failure: Failure| Arc::<str>::from(TransportError::from(failure).to_string());
+        shared.look_at_clock(&wire).await.map_err(why)?;
         let replies = shared.names.replies(&shared.identity);
         let heard = shared.names.own(&shared.identity, "heard.*");
         let (prefix, heard_prefix) = (replies.len() - 1, heard.len() - 1);

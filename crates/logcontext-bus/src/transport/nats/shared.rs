@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use super::calls::Served;
 use super::clock::Clock;
 use super::failure::Failure;
-use super::gate::{Gate, Kind};
+use super::gate::{self, Gate, Kind};
 use super::leftovers::Leftovers;
 use super::names::Names;
 use super::receipts::Receipts;
@@ -89,21 +89,19 @@ impl Shared {
         }
     }
 
-    /// Asks once, when there is a connection.
-    pub(super) async fn look(&self, ask: &Ask) -> Result<Message, Failure> {
-        let _place = self.gate.enter(Kind::Upkeep).await?;
-        self.ask(ask).await
+    /// Waits in line until there is a connection. Until what is returned is dropped, the transport is not done.
+    ///
+    /// # Errors
+    /// If nothing more is taken.
+    pub(super) async fn enter(&self, kind: Kind) -> Result<gate::UnderWay, Failure> {
+        let place = self.gate.enter(kind).await?;
+        self.wire().await?;
+        Ok(place.leave())
     }
 
     /// Asks until the broker has answered: twice is as good as once.
     pub(super) async fn settle(&self, ask: &Ask) -> Result<Message, Failure> {
-        let _place = self.gate.enter(Kind::Upkeep).await?;
-        self.ask_again(ask).await
-    }
-
-    /// What belongs to the end of something: also while the transport is closing.
-    pub(super) async fn finish(&self, ask: &Ask) -> Result<Message, Failure> {
-        let _place = self.gate.enter_anyway(Kind::Upkeep).await?;
+        let _under_way = self.enter(Kind::Upkeep).await?;
         self.ask_again(ask).await
     }
 
@@ -119,6 +117,10 @@ impl Shared {
     /// Asks once, from wherever a place is held already.
     pub(super) async fn ask(&self, ask: &Ask) -> Result<Message, Failure> {
         let wire = self.wire().await?;
+        self.ask_by(&wire, ask).await
+    }
+
+    pub(super) async fn ask_by(&self, wire: &Wire, ask: &Ask) -> Result<Message, Failure> {
         tokio::select! {
             biased;
             answer = wire.ask(ask) => answer,

@@ -35,6 +35,8 @@ pub(super) struct Wire {
     client: Client,
     /// Told when it is lost
     gone: CancellationToken,
+    /// The stream of what is kept by name is known to be there.
+    pub(super) has_kept: AtomicBool,
 }
 
 /// What is asked of the broker, as often as it takes.
@@ -61,7 +63,7 @@ impl Wire {
         let nowhere: ServerAddr = NOWHERE.parse().map_err(|_| "no address to fail at")?;
         let connecting = options.connect(vec![server.address.clone(), nowhere]);
         match timeout(CONNECTING, connecting).await {
-            Ok(Ok(client)) => Ok(Self { client, gone }),
+            Ok(Ok(client)) => Ok(Self { client, gone, has_kept: AtomicBool::new(false) }),
             Ok(Err(error)) => Err(format!("{}: {error}", server.shown).into()),
             Err(_) => Err(format!("{}: no connection within {CONNECTING:?}", server.shown).into()),
         }
