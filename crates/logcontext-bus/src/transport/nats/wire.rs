@@ -54,8 +54,8 @@ impl Wire {
     /// Why not.
     pub(super) async fn open(shared: &Shared, server: &Server) -> Result<Self, Arc<str>> {
         let gone = CancellationToken::new();
-        // They are dropped with the last of the client's tasks.
-        let held = (gone.clone().drop_guard(), Counted::new(&shared.connections));
+        // They are dropped with the last of the client's tasks: whoever is told finds it counted no more.
+        let held = (Counted::new(&shared.connections), gone.clone().drop_guard());
         let options = options(shared, server).event_callback(move |_| {
             let _ = &held;
             std::future::ready(())
