@@ -165,9 +165,9 @@ impl Nats {
     fn own(&self, what: &str) -> &Instance<Kind> {
         match &self.instance {
             Some(instance) if !self.is_shared => instance,
-            _ => panic!(
-                "cannot {what} a server that other tests use: take one of your own from Nats::start()"
-            ),
+            _ => {
+                panic!("cannot {what} a server that other tests use: take one of your own from Nats::start()")
+            }
         }
     }
 }

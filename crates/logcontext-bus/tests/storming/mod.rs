@@ -260,7 +260,9 @@ pub(crate) fn a_broker_that_is_frozen_for_ten_seconds_holds_nobody_up_past_their
     });
 }
 
-pub(crate) fn a_line_that_is_cut_under_load_fails_what_is_under_way_at_once_and_all_else_goes_on<B: Broker>() {
+pub(crate) fn a_line_that_is_cut_under_load_fails_what_is_under_way_at_once_and_all_else_goes_on<
+    B: Broker,
+>() {
     run(async {
         let broker = B::start();
         let link = Link::to(broker.url());

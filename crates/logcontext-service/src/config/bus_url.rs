@@ -25,7 +25,8 @@ use super::typed_text::typed_text;
 pub struct BusUrl(DatabaseUrl);
 
 impl BusUrl {
-    const EXPECTED: &str = "the URL of a broker: memory:, or one such as redis://host:6379/ or nats://host:4222";
+    const EXPECTED: &str =
+        "the URL of a broker: memory:, or one such as redis://host:6379/ or nats://host:4222";
 
     /// The process itself.
     pub fn memory() -> Self {

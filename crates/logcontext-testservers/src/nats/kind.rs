@@ -45,14 +45,16 @@ impl instance::Kind for Kind {
 
     fn command(program: &Path, place: &Place, port: u16) -> Vec<OsString> {
         let port = port.to_string().into();
-        let arguments = ["-c".into(), place.configuration().into(), "-a".into(), "127.0.0.1".into(), "-p".into(), port];
+        let arguments =
+            ["-c".into(), place.configuration().into(), "-a".into(), "127.0.0.1".into(), "-p".into(), port];
         [program.into()].into_iter().chain(arguments).collect()
     }
 
     fn answers(place: &Place, port: u16) -> bool {
         // It says so only once it has read its streams.
         info(port).is_some_and(|info| {
-            info.contains(&format!("\"server_name\":\"{}\"", place.name())) && info.contains("\"jetstream\":true")
+            info.contains(&format!("\"server_name\":\"{}\"", place.name()))
+                && info.contains("\"jetstream\":true")
         })
     }
 }

@@ -53,7 +53,10 @@ mod tests {
         assert_eq!((&*old.stream, &*old.consumer, old.deliveries, old.sequence), ("S", "g_0", 2, 17));
         assert_eq!(old.at(), UNIX_EPOCH + Duration::from_nanos(1_795_312_148_538_266_283));
         let new = Ack::parse("$JS.ACK.hub.abc.S.g_0.2.17.3.1795312148538266283.5.xyz").unwrap();
-        assert_eq!((new.stream, new.consumer, new.sequence, new.nanos), (old.stream, old.consumer, 17, old.nanos));
+        assert_eq!(
+            (new.stream, new.consumer, new.sequence, new.nanos),
+            (old.stream, old.consumer, 17, old.nanos)
+        );
         let another = Ack::parse(&of_another("S", "g_0", 17, 9)).unwrap();
         assert_eq!((&*another.stream, &*another.consumer, another.sequence), ("S", "g_0", 17));
         for none in ["", "$JS.ACK.S.g", "$JS.ACK.S.g.a.b.c.d.e", "S.g.1.2.3.4.5"] {

@@ -74,7 +74,9 @@ mod tests {
         ] {
             assert_eq!(parse(text), Some(UNIX_EPOCH + Duration::new(seconds, nanos)), "{text}");
         }
-        for none in ["", "now", "0001-01-01T00:00:00Z", "2026-13-01T00:00:00Z", "2026-11-22T01:49Z", "2026-11-22"] {
+        for none in
+            ["", "now", "0001-01-01T00:00:00Z", "2026-13-01T00:00:00Z", "2026-11-22T01:49Z", "2026-11-22"]
+        {
             assert_eq!(parse(none), None, "{none}");
         }
     }

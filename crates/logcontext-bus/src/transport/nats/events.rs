@@ -47,8 +47,12 @@ impl EventTransport for NatsTransport {
                 _end: end.clone().drop_guard(),
                 shared: Arc::clone(&shared),
             };
-            let reader =
-                Reader::new(Arc::clone(&shared), wish, consumer.stopping.clone(), Arc::clone(&consumer.hands));
+            let reader = Reader::new(
+                Arc::clone(&shared),
+                wish,
+                consumer.stopping.clone(),
+                Arc::clone(&consumer.hands),
+            );
             let reading = keep_reading(Arc::clone(&shared), consumer.stopping.clone(), reader);
             shared.spawn("bus_nats_events", end, reading);
             Ok(Arc::new(consumer) as Arc<dyn Subscription>)

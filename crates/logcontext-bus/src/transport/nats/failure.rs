@@ -41,7 +41,8 @@ impl Failure {
 
     /// There is no such stream or consumer.
     pub(super) fn is_absence(&self) -> bool {
-        *self == Self::Nobody || [NO_STREAM, NO_CONSUMER, NO_MESSAGE].into_iter().any(|number| self.is(number))
+        *self == Self::Nobody
+            || [NO_STREAM, NO_CONSUMER, NO_MESSAGE].into_iter().any(|number| self.is(number))
     }
 }
 

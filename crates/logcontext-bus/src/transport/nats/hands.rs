@@ -146,7 +146,9 @@ impl Hands {
     fn hear(&self) -> MutexGuard<'_, State> {
         let mut guard = self.lock();
         let state = &mut *guard;
-        while let Some(Some(Some(notice))) = state.notices.as_mut().map(|notices| notices.next().now_or_never()) {
+        while let Some(Some(Some(notice))) =
+            state.notices.as_mut().map(|notices| notices.next().now_or_never())
+        {
             if let Some(notice) = std::str::from_utf8(&notice.payload).ok().and_then(Notice::parse)
                 && notice.by != self.name
             {

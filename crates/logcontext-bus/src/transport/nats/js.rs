@@ -24,7 +24,8 @@ pub(super) fn create_stream(name: &str, config: &Value) -> Ask {
 }
 
 pub(super) fn stream_info(name: &str, subjects: Option<&str>) -> Ask {
-    let subjects = subjects.map_or(json!({}), |filter| json!({"subjects_filter": filter, "deleted_details": true}));
+    let subjects =
+        subjects.map_or(json!({}), |filter| json!({"subjects_filter": filter, "deleted_details": true}));
     api(&format!("STREAM.INFO.{name}"), &subjects)
 }
 
@@ -97,7 +98,12 @@ pub(super) fn store(subject: String, payload: impl Into<Bytes>) -> Ask {
 }
 
 /// The same, with a header.
-pub(super) fn store_with(subject: String, payload: impl Into<Bytes>, header: &'static str, value: &str) -> Ask {
+pub(super) fn store_with(
+    subject: String,
+    payload: impl Into<Bytes>,
+    header: &'static str,
+    value: &str,
+) -> Ask {
     let mut headers = HeaderMap::new();
     headers.insert(header, value);
     Ask { headers: Some(headers), ..store(subject, payload) }

@@ -50,7 +50,8 @@ impl Shared {
         let sequence = js::read::<js::Stored>(&stored?)?.seq;
         let found = wire.ask(&js::get(&self.names.kept(), &Get::At(sequence))).await?;
         let there = header(&found, "Nats-Time-Stamp").and_then(parse);
-        let there = there.ok_or_else(|| Failure::Refused("it does not say when it has got something".to_owned()))?;
+        let there =
+            there.ok_or_else(|| Failure::Refused("it does not say when it has got something".to_owned()))?;
         Ok(Clock::new(asked, answered, there))
     }
 

@@ -44,7 +44,6 @@ impl Shared {
             Err(failure) => Err(failure),
         }
     }
-
 }
 
 /// `token microseconds`: whose it is, and for how long from when it was said. Nobody's: nothing.
@@ -130,13 +129,16 @@ impl Held {
     /// Says the next word if the last one was ours.
     async fn say(&self, text: String) -> Result<bool, Failure> {
         let _under_way = self.shared.enter(Kind::Upkeep).await?;
-        if let Some(sequence) = self.shared.say(&self.subject, text.clone(), self.sequence.load(SeqCst)).await? {
+        if let Some(sequence) =
+            self.shared.say(&self.subject, text.clone(), self.sequence.load(SeqCst)).await?
+        {
             self.sequence.store(sequence, SeqCst);
             return Ok(true);
         }
         // It may have been said when a connection was lost.
         let last = self.shared.word(&self.subject).await?;
-        let own = last.filter(|last| last.text.rsplit_once(' ').is_some_and(|(token, _)| token == self.token));
+        let own =
+            last.filter(|last| last.text.rsplit_once(' ').is_some_and(|(token, _)| token == self.token));
         let Some(own) = own else { return Ok(false) };
         let said = self.shared.say(&self.subject, text, own.sequence).await?;
         self.sequence.store(said.unwrap_or(own.sequence), SeqCst);

@@ -104,13 +104,7 @@ pub(super) async fn tell(shared: &Shared, wire: &Wire) -> Result<(), Failure> {
 }
 
 /// Forgets a call that nobody has read yet. Answers whether there was one.
-async fn take_back(
-    shared: &Shared,
-    wire: &Wire,
-    rpc: &str,
-    lane: Lane,
-    call: u64,
-) -> Result<bool, Failure> {
+async fn take_back(shared: &Shared, wire: &Wire, rpc: &str, lane: Lane, call: u64) -> Result<bool, Failure> {
     let stream = shared.names.calls(rpc, lane);
     let filter = shared.names.call(rpc, lane, &shared.identity, call);
     let answer = wire.ask(&js::purge(&stream, Some(&filter), None)).await;

@@ -90,7 +90,8 @@ impl Shared {
             }
             for one in join_all(step.into_iter().map(|at| self.get(&stream, Get::At(at)))).await {
                 let Some(one) = one? else { continue };
-                let partition = one.subject.rsplit_once('.').and_then(|(_, partition)| partition.parse().ok());
+                let partition =
+                    one.subject.rsplit_once('.').and_then(|(_, partition)| partition.parse().ok());
                 found.extend(partition.map(|partition| Stored {
                     partition,
                     id: EventId(one.sequence, 0),
@@ -102,7 +103,11 @@ impl Shared {
         Ok(found)
     }
 
-    async fn dead_letters(&self, event: &str, limit: usize) -> Result<Vec<(EventId, SystemTime, DeadLetter)>, Failure> {
+    async fn dead_letters(
+        &self,
+        event: &str,
+        limit: usize,
+    ) -> Result<Vec<(EventId, SystemTime, DeadLetter)>, Failure> {
         let (stream, subject) = (self.names.dead(event), self.names.dead_letters(event));
         if self.info(&stream, &subject).await?.is_none() {
             return Ok(Vec::new());
@@ -111,7 +116,9 @@ impl Shared {
         while letters.len() < limit {
             let Some(found) = self.get(&stream, Get::From(next, &subject)).await? else { break };
             next = found.sequence + 1;
-            letters.extend(letters::parse(found.payload).map(|letter| (EventId(found.sequence, 0), found.at, letter)));
+            letters.extend(
+                letters::parse(found.payload).map(|letter| (EventId(found.sequence, 0), found.at, letter)),
+            );
         }
         Ok(letters)
     }
@@ -132,7 +139,12 @@ impl Shared {
         self.drop_letter(event, id).await
     }
 
-    async fn make_group_if_absent(&self, event: &str, group: &str, wait: std::time::Duration) -> Result<(), Failure> {
+    async fn make_group_if_absent(
+        &self,
+        event: &str,
+        group: &str,
+        wait: std::time::Duration,
+    ) -> Result<(), Failure> {
         let (stream, _) = self.feed(event, group, DeliveryId::RETRIED);
         let name = names::consumer(group, DeliveryId::RETRIED);
         let found = self.ask(&js::consumer_info(&stream, &name)).await;
@@ -214,7 +226,8 @@ impl EventLog for NatsTransport {
             for stream in streams {
                 let groups = self.shared.groups(&stream).await?;
                 for (_, _, info) in groups.into_iter().filter(|(of, _, _)| *of == group) {
-                    let (unread, pending) = (sum.unread + info.num_pending, sum.pending + info.num_ack_pending);
+                    let (unread, pending) =
+                        (sum.unread + info.num_pending, sum.pending + info.num_ack_pending);
                     sum = Lag { unread, pending };
                 }
             }

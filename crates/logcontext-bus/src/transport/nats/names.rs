@@ -219,7 +219,8 @@ mod tests {
 
     #[test]
     fn a_token_is_read_as_it_was_written_and_means_nothing_to_the_broker() {
-        for text in ["presence.changed", "presence:sender", "a/17", "*", ">", "a b\r\n", "~=+", "ü", "x_y-z"] {
+        for text in ["presence.changed", "presence:sender", "a/17", "*", ">", "a b\r\n", "~=+", "ü", "x_y-z"]
+        {
             let written = token(text);
             assert_eq!(untoken(&written).as_deref(), Some(text));
             assert!(!written.contains(['.', '*', '>', ' ', '\r', '\n', '/', '\\']), "{written}");
@@ -229,7 +230,10 @@ mod tests {
 
     #[test]
     fn a_consumer_says_whose_it_is() {
-        assert_eq!(parse_consumer(&consumer("presence:send_er", 17)), Some(("presence:send_er".to_owned(), 17)));
+        assert_eq!(
+            parse_consumer(&consumer("presence:send_er", 17)),
+            Some(("presence:send_er".to_owned(), 17))
+        );
         for none in ["", "a", "a_b", "a_70000"] {
             assert_eq!(parse_consumer(none), None, "{none}");
         }

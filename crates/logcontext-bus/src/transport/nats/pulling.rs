@@ -3,6 +3,7 @@
 //! A pull is a wish for so many messages, for so long. Whoever stops waits until the last of them is over: nothing is on its
 //! way then.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,10 +23,13 @@ use super::wire::Wire;
 const BATCH: usize = 128;
 
 /// So long a wish stands where there is but one consumer. Who stops waits so long, at most.
-const STANDS: Duration = Duration::from_millis(250);
+const STANDS: Duration = Duration::from_millis(500);
 
 /// So long where several want the same slots.
-const PASSES: Duration = Duration::from_millis(10);
+const PASSES: Duration = Duration::from_millis(20);
+
+/// A wish that should have been over for so long is: some brokers do not say so of one that ends in a wrong moment.
+const SILENT: Duration = Duration::from_millis(200);
 
 /// What takes one for each message. Where none are needed, there is nothing in it.
 pub(super) type Slots = Option<Arc<Semaphore>>;
@@ -37,6 +41,8 @@ pub(super) struct Feed {
     consumer: String,
     /// Slots of messages that were asked for
     pool: Vec<Slot>,
+    /// When wishes should be over, in the order they were sent, and for how many they were
+    wishes: VecDeque<(Instant, usize)>,
     /// Is it looked at only now and then?
     is_aside: bool,
     /// There may be something.
@@ -53,10 +59,24 @@ impl Feed {
             stream,
             consumer,
             pool: Vec::new(),
+            wishes: VecDeque::new(),
             is_aside,
             may_have: true,
             was_rung: false,
             is_over: false,
+        }
+    }
+
+    /// No more can come than what was asked for by wishes that are not over.
+    fn forget_silent(&mut self) {
+        let now = Instant::now();
+        while self.wishes.front().is_some_and(|(over, _)| *over + SILENT <= now) {
+            self.wishes.pop_front();
+        }
+        let most = self.wishes.iter().map(|(_, batch)| batch).sum();
+        if self.pool.len() > most {
+            self.pool.truncate(most);
+            self.may_have = true;
         }
     }
 }
@@ -80,6 +100,8 @@ pub(super) struct Pulling {
     pub(super) feeds: Vec<Feed>,
     slots: Slots,
     stopping: Stopping,
+    /// What has come though its wish was taken to be over
+    late: VecDeque<(usize, Ack, Message)>,
     /// Is there but one that is not aside?
     is_alone: bool,
     look: Instant,
@@ -110,6 +132,7 @@ impl Pulling {
             feeds,
             slots,
             stopping,
+            late: VecDeque::new(),
             is_alone,
             look,
             look_every,
@@ -121,10 +144,23 @@ impl Pulling {
     pub(super) async fn next(&mut self) -> Result<Got, End> {
         loop {
             let is_stopping = self.stopping.is_asked();
-            if is_stopping && self.feeds.iter().all(|feed| feed.pool.is_empty()) {
-                return Err(End::Stopped);
+            self.feeds.iter_mut().for_each(Feed::forget_silent);
+            if is_stopping {
+                if let Some((feed, ack, message)) = self.late.pop_front() {
+                    return Ok(Got::Message { feed, ack, message, slot: None });
+                }
+                if self.feeds.iter().all(|feed| feed.pool.is_empty()) {
+                    return Err(End::Stopped);
+                }
             }
-            let wants = !is_stopping && self.feeds.iter().any(|feed| self.wants(feed));
+            let wants =
+                !is_stopping && (!self.late.is_empty() || self.feeds.iter().any(|feed| self.wants(feed)));
+            let silent = self
+                .feeds
+                .iter()
+                .filter_map(|feed| feed.wishes.front())
+                .map(|(over, _)| *over + SILENT)
+                .min();
             let Self { inbox, bell, slots, stopping, .. } = self;
             let acquire = async {
                 match slots {
@@ -144,8 +180,12 @@ impl Pulling {
                 Some(message) = next_of(bell) => return Ok(Got::Bell(message)),
                 slot = acquire, if wants => {
                     let slot = slot.map_err(|_| End::Stopped)?;
+                    if let Some((feed, ack, message)) = self.late.pop_front() {
+                        return Ok(Got::Message { feed, ack, message, slot });
+                    }
                     self.pull(slot).await?;
                 }
+                () = until(silent) => {}
                 () = tokio::time::sleep_until(self.look), if !is_stopping => {
                     self.look = Instant::now() + self.look_every;
                     for feed in &mut self.feeds {
@@ -213,7 +253,9 @@ impl Pulling {
         } else {
             format!(r#"{{"batch":{batch},"expires":{},"no_wait":true}}"#, PASSES.as_nanos())
         };
+        let over = Instant::now() + if stands { STANDS } else { PASSES };
         feed.was_rung = false;
+        feed.wishes.push_back((over, batch));
         feed.pool.extend(slots);
         // It is known again by this how many were asked for.
         let reply = format!("{}.{at}.{batch}", self.inbox_subject);
@@ -230,8 +272,10 @@ impl Pulling {
         let slot = match (self.feeds[feed].pool.pop(), &self.slots) {
             (Some(slot), _) => slot,
             (None, None) => None,
-            // More than was asked for.
-            (None, Some(slots)) => Arc::clone(slots).try_acquire_owned().ok(),
+            (None, Some(_)) => {
+                self.late.push_back((feed, ack, message));
+                return Ok(None);
+            }
         };
         Ok(Some(Got::Message { feed, ack, message, slot }))
     }
@@ -275,6 +319,13 @@ impl Pulling {
 async fn next_of(bell: &mut Option<Subscriber>) -> Option<Message> {
     match bell {
         Some(bell) => bell.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn until(when: Option<Instant>) {
+    match when {
+        Some(when) => tokio::time::sleep_until(when).await,
         None => std::future::pending().await,
     }
 }

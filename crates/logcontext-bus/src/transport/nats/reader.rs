@@ -91,7 +91,8 @@ impl Reader {
                     self.deliver(pulling.wire(), self.partitions[feed], ack, message, slot).await?;
                 }
                 Got::Bell(message) => {
-                    let partition = message.subject.get(bell_prefix..).and_then(|text| text.parse::<u16>().ok());
+                    let partition =
+                        message.subject.get(bell_prefix..).and_then(|text| text.parse::<u16>().ok());
                     if let Some(feed) = self.partitions.iter().position(|own| Some(*own) == partition) {
                         pulling.ring(feed);
                     }
@@ -161,7 +162,17 @@ impl Reader {
             wire.tell(ack.subject, "-NAK").await?;
             return Ok(());
         };
-        let given_back = if ack.deliveries > 1 { self.take(wire, id, ack.deliveries).await? } else { 0 };
+        let given_back = if ack.deliveries > 1 {
+            match self.take(wire, id, ack.deliveries).await {
+                Ok(given_back) => given_back,
+                Err(failure) => {
+                    let _ = wire.tell(ack.subject, "-NAK").await;
+                    return Err(failure.into());
+                }
+            }
+        } else {
+            0
+        };
         let (at, counted) = (ack.at(), ack.deliveries.saturating_sub(given_back).max(1));
         self.hands.put(id, Hand::new(ack, given_back));
         let delivery = Delivery {

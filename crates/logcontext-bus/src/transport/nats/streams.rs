@@ -47,15 +47,20 @@ impl Shared {
     /// The stream of an event. It rings for each partition.
     pub(super) fn events_stream(&self, event: &str) -> Make {
         let subjects = self.names.partitions(event);
-        let bell = json!({"src": subjects, "dest": self.names.bell(event, "{{wildcard(1)}}"), "headers_only": true});
-        let config = json!({"subjects": [subjects], "storage": "file", "republish": bell, "allow_direct": true});
+        let bell =
+            json!({"src": subjects, "dest": self.names.bell(event, "{{wildcard(1)}}"), "headers_only": true});
+        let config =
+            json!({"subjects": [subjects], "storage": "file", "republish": bell, "allow_direct": true});
         Make::new(&self.names.events(event), config)
     }
 
     /// The stream of an event's dead letters.
     pub(super) fn dead_stream(&self, event: &str) -> Make {
         let subjects = self.names.dead_letters(event);
-        Make::new(&self.names.dead(event), json!({"subjects": [subjects], "storage": "file", "allow_direct": true}))
+        Make::new(
+            &self.names.dead(event),
+            json!({"subjects": [subjects], "storage": "file", "allow_direct": true}),
+        )
     }
 
     /// The stream of those that are tried again: what is done is gone.

@@ -61,7 +61,11 @@ struct Partition<'a> {
 
 impl Partition<'_> {
     /// Answers how many are kept, and how many are lost.
-    async fn trim(mut self, retention: Retention, behind: &mut BTreeSet<String>) -> Result<(u64, u64), Failure> {
+    async fn trim(
+        mut self,
+        retention: Retention,
+        behind: &mut BTreeSet<String>,
+    ) -> Result<(u64, u64), Failure> {
         let (history, cap) = (retention.history as u64, retention.cap as u64);
         let undone = self.undone.iter().map(|(_, undone)| *undone).min().unwrap_or(u64::MAX);
         if self.count > history {

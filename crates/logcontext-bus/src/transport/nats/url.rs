@@ -47,7 +47,9 @@ pub(super) fn parse(url: &str) -> Result<Address, ConnectError> {
         return Err(wrong("the URL of the broker does not begin with nats://"));
     };
     let (login, hosts) = match rest.rsplit_once('@') {
-        Some((login, hosts)) => (parse_login(login).ok_or_else(|| wrong("the user and password cannot be read"))?, hosts),
+        Some((login, hosts)) => {
+            (parse_login(login).ok_or_else(|| wrong("the user and password cannot be read"))?, hosts)
+        }
         None => (Login::None, rest),
     };
     let servers = hosts.trim_end_matches('/').split(',').map(|host| {
@@ -71,7 +73,8 @@ fn parse_server(host: &str) -> Option<Server> {
     if host.is_empty() || host.starts_with(':') || !host.bytes().all(is_plain) {
         return None;
     }
-    let has_port = host.rsplit_once(':').is_some_and(|(before, _)| !before.contains(':') || before.ends_with(']'));
+    let has_port =
+        host.rsplit_once(':').is_some_and(|(before, _)| !before.contains(':') || before.ends_with(']'));
     let shown = if has_port { host.to_owned() } else { format!("{host}:{PORT}") };
     let address = format!("nats://{shown}").parse().ok()?;
     Some(Server { shown, address })

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed, Ordering::Se
 use std::time::Duration;
 
 use async_nats::ReconnectToServer;
-use async_nats::{Client, ConnectOptions, HeaderMap, Message, Request, RequestErrorKind, ServerAddr, Subscriber};
+use async_nats::{
+    Client, ConnectOptions, HeaderMap, Message, Request, RequestErrorKind, ServerAddr, Subscriber,
+};
 use bytes::Bytes;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -91,7 +93,9 @@ impl Wire {
             RequestErrorKind::NoResponders => Failure::Nobody,
             RequestErrorKind::MaxPayloadExceeded => {
                 let limit = self.client.max_payload();
-                Failure::Refused(format!("it takes no message of more than {limit} bytes: see its `max_payload`"))
+                Failure::Refused(format!(
+                    "it takes no message of more than {limit} bytes: see its `max_payload`"
+                ))
             }
             RequestErrorKind::InvalidSubject => Failure::Refused("a subject that cannot be".to_owned()),
             RequestErrorKind::TimedOut => Failure::Lost(format!("no answer within {ANSWERING:?}").into()),
@@ -113,7 +117,11 @@ impl Wire {
     ) -> Result<(), Failure> {
         use async_nats::PublishErrorKind::MaxPayloadExceeded;
         self.client.publish_with_reply(subject, reply, payload.into()).await.map_err(|error| {
-            if error.kind() == MaxPayloadExceeded { Failure::Refused(error.to_string()) } else { Failure::gone() }
+            if error.kind() == MaxPayloadExceeded {
+                Failure::Refused(error.to_string())
+            } else {
+                Failure::gone()
+            }
         })
     }
 
