@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use serde_json::{Map, Value};
 
 use crate::machine::Machine;
-use crate::servers::{POSTGRES, REDIS, Server, Servers};
+use crate::servers::{NATS, POSTGRES, REDIS, Server, Servers};
 use crate::workspace::{Metadata, cargo, root};
 
 /// What there is to measure.
@@ -47,7 +47,7 @@ impl Name {
     fn servers(self) -> &'static [Server] {
         match self {
             Self::Core | Self::Http | Self::Cache | Self::Metrics => &[],
-            Self::Bus => &[REDIS],
+            Self::Bus => &[REDIS, NATS],
             Self::Scale => &[REDIS, POSTGRES],
             Self::Db => &[POSTGRES],
         }

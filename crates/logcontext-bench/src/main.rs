@@ -9,6 +9,7 @@ mod accuracy;
 mod background;
 mod bus;
 mod cache;
+mod child;
 mod contexts;
 mod cpu;
 mod db;

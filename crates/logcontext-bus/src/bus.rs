@@ -28,10 +28,11 @@ use crate::upkeep::Upkeep;
 use crate::waits::Sweeping;
 use crate::within::within;
 
-const EXPECTED: &str = if cfg!(feature = "redis") {
-    "memory: or redis://host:port/"
-} else {
-    "memory:, without the feature `redis`,"
+const EXPECTED: &str = match (cfg!(feature = "redis"), cfg!(feature = "nats")) {
+    (true, true) => "memory:, redis://host:port/ or nats://host:port",
+    (true, false) => "memory: or redis://host:port/, without the feature `nats`,",
+    (false, true) => "memory: or nats://host:port, without the feature `redis`,",
+    (false, false) => "memory:, without the features `redis` and `nats`,",
 };
 
 /// A handle to the bus: clone it anywhere, use it from any task, thread or runtime. When the last one is dropped, its
@@ -90,6 +91,8 @@ impl Bus {
             Some(("redis" | "rediss" | "redis+unix", _)) => {
                 Self::over(config, &crate::transport::Redis::new(&config.url)?)
             }
+            #[cfg(feature = "nats")]
+            Some(("nats" | "tls", _)) => Self::over(config, &crate::transport::Nats::new(&config.url)?),
             // Nothing of it is shown: there may be a password in it.
             _ => Err(ConnectError::Url(format!("expected {EXPECTED} as the URL of a bus"))),
         }

@@ -19,7 +19,8 @@ use crate::name;
 pub struct BusConfig {
     /// Which service this is: said with each message, and part of what its consumers are called.
     pub service: String,
-    /// Where the broker is: `memory:` is this bus alone; `redis://host:port/db` needs the feature `redis`.
+    /// Where the broker is: `memory:` is this bus alone; `redis://host:port/db` needs the feature `redis`,
+    /// `nats://host:port` the feature `nats`.
     pub url: String,
     /// What all keys of the broker begin with, so that several may share one: `logcontext` unless told otherwise.
     pub prefix: String,

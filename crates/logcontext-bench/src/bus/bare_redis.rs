@@ -12,6 +12,7 @@ use redis::{AsyncCommands, AsyncConnectionConfig, Client};
 use tokio::sync::oneshot;
 
 use super::message::Echo;
+use super::over::Bare;
 
 type Pending = Arc<Mutex<HashMap<u64, oneshot::Sender<Vec<u8>>>>>;
 
@@ -29,9 +30,11 @@ fn requests(prefix: &str) -> String {
     format!("{prefix}:requests")
 }
 
-impl BareClient {
+impl Bare for BareClient {
+    const SECTION: &str = "redis";
+
     #[expect(clippy::disallowed_methods, reason = "what is bare has no context")]
-    pub(super) async fn connect(url: &str, prefix: &str) -> Result<Self> {
+    async fn connect(url: &str, prefix: &str) -> Result<Self> {
         let client = Client::open(url)?;
         let replies: Arc<str> = format!("{prefix}:replies").into();
         let mut answers = client.get_async_pubsub().await?;
@@ -54,7 +57,7 @@ impl BareClient {
         Ok(Self { connection, stream, replies, pending, next: Arc::default() })
     }
 
-    pub(super) async fn call(&self) -> Result<()> {
+    async fn call(&self) -> Result<()> {
         let id = self.next.fetch_add(1, Relaxed);
         let (answer, answered) = oneshot::channel();
         lock(&self.pending).insert(id, answer);

@@ -1,6 +1,6 @@
 //! In one process.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Result;
 use logcontext_bus::Bus;
@@ -8,13 +8,12 @@ use serde_json::Value;
 use tokio::runtime::Builder;
 use tokio::sync::{mpsc, oneshot};
 
+use super::events::events;
 use super::load::{Calls, calls};
 use super::message::Echo;
 use super::{Found, MEMORY_FLOOR, ours};
 use crate::Effort;
-use crate::cpu::process_nanos;
 use crate::report::Report;
-use crate::stats::Samples;
 
 const ROUND: Duration = Duration::from_millis(500);
 const EVENTS: u64 = 100_000;
@@ -33,7 +32,7 @@ pub(super) fn run(report: &mut Report, effort: Effort) -> Result<()> {
                 for callers in [1, 50] {
                     by_callers.push((callers, measure(callers, rounds).await?));
                 }
-                anyhow::Ok((by_callers, events(rounds).await?))
+                anyhow::Ok((by_callers, events("memory:", || "bench".to_owned(), EVENTS, rounds).await?))
             }
         });
         let (by_callers, events) = done.await??;
@@ -103,30 +102,4 @@ impl Bare {
         anyhow::ensure!(answer == Echo::new(), "another answer came back");
         Ok(())
     }
-}
-
-async fn events(rounds: usize) -> Result<Vec<(&'static str, Samples)>> {
-    let [mut fired, mut consumed, mut cpu] = [const { Vec::new() }; 3];
-    for round in 0..=rounds.div_ceil(2) {
-        let bus = Bus::connect(&ours::config("memory:", "bench")).await?;
-        // A group that reads nothing yet keeps them.
-        let heard = ours::Heard::default();
-        let (start, cpu_before) = (Instant::now(), process_nanos());
-        ours::fire(&bus, 50, EVENTS / 50).await?;
-        let between = Instant::now();
-        heard.all(&bus, "bench", EVENTS).await?;
-        let end = Instant::now();
-        if round > 0 {
-            fired.push(EVENTS as f64 / (between - start).as_secs_f64());
-            consumed.push(EVENTS as f64 / (end - between).as_secs_f64());
-            cpu.push((process_nanos() - cpu_before) as f64 / 1_000.0 / EVENTS as f64);
-        }
-        bus.close(Duration::from_secs(1)).await;
-    }
-    let samples = |values: Vec<f64>| values.into_iter().collect::<Samples>();
-    Ok(vec![
-        ("ours_fired_per_s", samples(fired)),
-        ("ours_consumed_per_s", samples(consumed)),
-        ("ours_event_cpu_us", samples(cpu)),
-    ])
 }

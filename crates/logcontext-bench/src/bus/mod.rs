@@ -1,13 +1,15 @@
-//! What a message costs: calls and events, in one process and over Redis, next to the least that does the same.
+//! What a message costs: calls and events, in one process, over Redis and over NATS, next to the least that does the same.
 
+mod bare_nats;
 mod bare_redis;
-mod child;
 mod cost_home;
+mod events;
 mod load;
 mod memory;
 mod message;
 mod ours;
-mod redis;
+mod over;
+mod worker;
 
 use anyhow::Result;
 use clap::ValueEnum;
@@ -17,8 +19,10 @@ use crate::Effort;
 use crate::report::{Report, rounded};
 use crate::stats::Samples;
 use load::Calls;
+use logcontext_testservers::{Nats, Redis};
+use over::Broker;
 
-pub(crate) use child::serve;
+pub(crate) use worker::serve;
 
 /// At least so much of what the bare loop does, over Redis.
 const SHARE_FLOOR: f64 = 0.6;
@@ -39,13 +43,30 @@ pub(crate) enum Side {
 pub(crate) fn run(report: &mut Report, effort: Effort) -> Result<()> {
     memory::run(report, effort)?;
     cost_home::run(report, effort)?;
-    redis::run(report, effort)?;
+    report.section("Over Redis: calls and events a second, microseconds");
+    match Redis::start_in_memory() {
+        Ok(redis) => {
+            let prefix = || redis.fresh_prefix();
+            let broker = Broker { url: redis.url(), prefix: &prefix, floor: Some(SHARE_FLOOR) };
+            over::run::<bare_redis::BareClient>(report, effort, &broker)?;
+        }
+        Err(missing) => report.note(&format!("not measured: {missing}")),
+    }
+    report.section("Over NATS: calls and events a second, microseconds");
+    match Nats::start() {
+        Ok(nats) => {
+            let broker = Broker { url: nats.url(), prefix: &|| nats.fresh_prefix(), floor: None };
+            over::run::<bare_nats::BareClient>(report, effort, &broker)?;
+        }
+        Err(missing) => report.note(&format!("not measured: {missing}")),
+    }
     report.put(
         "method",
         json!({
             "call": "32 bytes that come back, from so many callers, each of which calls again as soon as it has its answer; JSON there and back; ours with contexts, accounting, schemas and deadlines",
             "memory": "one process, two workers; bare is a channel, a spawned task and a oneshot for each call, with the same JSON",
             "redis": "callers in one process, handlers in another, Redis without persistence; bare is a stream for requests, read in batches without acknowledgement, a spawned task for each, pub/sub for answers, over connections that many share",
+            "nats": "the same over NATS: bare is async-nats and a JetStream stream in memory for requests, pulled in batches without acknowledgement, a spawned task for each, plain messages for answers; events are on disk",
             "events": "fired from 50 tasks, each of which waits until the broker has it; consumed from a backlog, acknowledged after the handler",
             "cost_home": "calls from 50 callers in one process whose answers say what they have cost, and the same without, in rounds that take turns; the overhead is the median of the differences",
             "cpu": "CLOCK_PROCESS_CPUTIME_ID of all processes but the broker's",

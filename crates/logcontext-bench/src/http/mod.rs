@@ -13,10 +13,10 @@ use clap::ValueEnum;
 use serde_json::{Map, Value, json};
 
 use crate::Effort;
+use crate::child::Child;
 use crate::cpu::leave_that_processor;
 use crate::report::{Report, rounded};
 use crate::stats::Samples;
-use child::Child;
 use load::Load;
 
 pub(crate) use load::{ask, read_answer};
@@ -110,16 +110,18 @@ pub(crate) fn start(kinds: &[Kind], folder: &Path) -> Result<Vec<Server>> {
 pub(crate) struct Server {
     kind: Kind,
     child: Child,
+    port: u16,
     log: PathBuf,
 }
 
 impl Server {
     fn start(kind: Kind, log: PathBuf) -> Result<Self> {
-        Ok(Self { kind, child: Child::start(kind, &log)?, log })
+        let (child, port) = child::start(kind, &log)?;
+        Ok(Self { kind, child, port, log })
     }
 
     pub(crate) fn port(&self) -> u16 {
-        self.child.port
+        self.port
     }
 
     /// There is a line for every request. What was written so far is not needed any more.
@@ -143,7 +145,7 @@ pub(crate) fn measure(
 ) -> Result<(Figures, Figures)> {
     let mut loads = Vec::new();
     for server in servers.iter() {
-        loads.push(Load::connect(server.child.port, connections)?);
+        loads.push(Load::connect(server.port, connections)?);
     }
     let mut figures = vec![Samples::default(); servers.len()];
     let mut busy = figures.clone();

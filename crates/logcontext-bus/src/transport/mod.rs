@@ -9,11 +9,15 @@
 //! A transport's own tasks run in contexts of their own, and end when it is closed or dropped, not when the supervisor
 //! shuts down: handlers that drain need them to the last.
 
+#[cfg(any(feature = "redis", feature = "nats"))]
+mod backoff;
 mod calls;
 mod events;
 mod inbox;
 mod kept;
 mod memory;
+#[cfg(feature = "nats")]
+mod nats;
 #[cfg(feature = "redis")]
 mod redis;
 
@@ -31,6 +35,8 @@ pub use events::{Delivery, DeliveryId, EventId, EventTransport, Publish, Since, 
 pub use inbox::Inbox;
 pub use kept::{DeadLetter, EventLog, Lag, Lease, Leases, Page, Schemas, Stored, Trimmed};
 pub use memory::Memory;
+#[cfg(feature = "nats")]
+pub use nats::Nats;
 #[cfg(feature = "redis")]
 pub use redis::Redis;
 
@@ -108,7 +114,7 @@ pub trait Connector {
 
 /// A bus's connection to its broker.
 pub trait Transport: fmt::Debug + Send + Sync + 'static {
-    /// Which one it is: `memory`, `redis`.
+    /// Which one it is: `memory`, `redis`, `nats`.
     fn name(&self) -> &'static str;
 
     /// Carries events.

@@ -7,8 +7,8 @@ use super::TextError;
 use super::database_url::DatabaseUrl;
 use super::typed_text::typed_text;
 
-/// Where the broker of a bus is: `memory:` is the process itself, `redis://user:password@host:port/` a server. What it
-/// shows of itself, to people and to files, has no password.
+/// Where the broker of a bus is: `memory:` is the process itself, `redis://user:password@host:port/` or
+/// `nats://user:password@host:port` a server. What it shows of itself, to people and to files, has no password.
 ///
 /// ```
 /// use logcontext_service::config::BusUrl;
@@ -16,6 +16,8 @@ use super::typed_text::typed_text;
 /// let url: BusUrl = "redis://:hunter2@broker:6379/".parse()?;
 /// assert_eq!(url.to_string(), "redis://:***@broker:6379/");
 /// assert_eq!(url.with_password(), "redis://:hunter2@broker:6379/");
+/// let url: BusUrl = "nats://t0ken@broker:4222".parse()?;
+/// assert_eq!(url.to_string(), "nats://***@broker:4222");
 /// assert!("broker".parse::<BusUrl>().is_err());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -23,7 +25,8 @@ use super::typed_text::typed_text;
 pub struct BusUrl(DatabaseUrl);
 
 impl BusUrl {
-    const EXPECTED: &str = "the URL of a broker: memory: or one such as redis://host:6379/";
+    const EXPECTED: &str =
+        "the URL of a broker: memory:, or one such as redis://host:6379/ or nats://host:4222";
 
     /// The process itself.
     pub fn memory() -> Self {

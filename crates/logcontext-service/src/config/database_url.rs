@@ -84,7 +84,15 @@ pub fn without_passwords(text: &str) -> Cow<'_, str> {
 pub(super) fn password(url: &str) -> Option<&str> {
     let (_, rest) = url.split_once("://")?;
     let (userinfo, _) = rest.rsplit_once('@')?;
-    userinfo.split_once(':').map(|(_, password)| password)
+    match userinfo.split_once(':') {
+        Some((_, password)) => Some(password),
+        None => is_token(url).then_some(userinfo),
+    }
+}
+
+/// Is what such a URL has before its host a secret by itself?
+fn is_token(url: &str) -> bool {
+    url.starts_with("nats://")
 }
 
 const PARAMETER: &str = "password=";
@@ -117,6 +125,7 @@ fn without_userinfo(word: &str) -> Cow<'_, str> {
     let Some((userinfo, host)) = rest.rsplit_once('@') else { return Cow::Borrowed(word) };
     match userinfo.split_once(':') {
         Some((user, _)) => Cow::Owned(format!("{scheme}://{user}:{HIDDEN}@{host}")),
+        None if scheme.ends_with("nats") => Cow::Owned(format!("{scheme}://{HIDDEN}@{host}")),
         None => Cow::Borrowed(word),
     }
 }
@@ -164,6 +173,8 @@ mod tests {
             ),
             ("password=hunter2", "password=***"),
             ("postgres://bob@db/presence", "postgres://bob@db/presence"),
+            ("nats://t0ken@a:4222,b:4222", "nats://***@a:4222,b:4222"),
+            ("nats://bob:hunter2@a:4222", "nats://bob:***@a:4222"),
             ("sqlite:presence.db?mode=rwc", "sqlite:presence.db?mode=rwc"),
         ] {
             assert_eq!(DatabaseUrl::from(url.to_owned()).to_string(), shown);

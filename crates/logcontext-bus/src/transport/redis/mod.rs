@@ -7,7 +7,6 @@
 //!
 //! What must happen in one step is a script.
 
-mod backoff;
 mod calls;
 mod clock;
 mod command;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use super::backoff::Backoff;
 use super::shared::Shared;
 use super::stopping::Stopping;
 use super::wire::Wire;
+use crate::transport::backoff::Backoff;
 
 /// A connection that has lasted so long was a good one.
 const GOOD: Duration = Duration::from_secs(1);

@@ -11,7 +11,6 @@ use redis::{Pipeline, PushInfo, PushKind, Value, cmd};
 use rustc_hash::{FxHashMap, FxHashSet};
 use tokio_util::sync::CancellationToken;
 
-use super::backoff::Backoff;
 use super::command::{Command, Then};
 use super::hearing;
 use super::keys::Keys;
@@ -19,6 +18,7 @@ use super::queues::{Batch, Waiting};
 use super::shared::Shared;
 use super::value;
 use super::wire::Wire;
+use crate::transport::backoff::Backoff;
 use crate::transport::{EventId, Lane, TransportError};
 
 /// Calls that the broker has, and that have no answer yet.

@@ -8,18 +8,18 @@ const LAST: Duration = Duration::from_secs(1);
 /// Twice as long each time, up to a second; a part of it by chance, so that not all clients of a broker come back at the
 /// same moment.
 #[derive(Debug)]
-pub(super) struct Backoff(Duration);
+pub(in crate::transport) struct Backoff(Duration);
 
 impl Backoff {
-    pub(super) fn new() -> Self {
+    pub(in crate::transport) fn new() -> Self {
         Self(FIRST)
     }
 
-    pub(super) fn reset(&mut self) {
+    pub(in crate::transport) fn reset(&mut self) {
         *self = Self::new();
     }
 
-    pub(super) fn next(&mut self) -> Duration {
+    pub(in crate::transport) fn next(&mut self) -> Duration {
         let wait = self.0.mul_f64(fastrand::f64().mul_add(0.5, 0.5));
         self.0 = (self.0 * 2).min(LAST);
         wait
