@@ -138,8 +138,10 @@ impl Consumer {
     }
 
     async fn let_go(&self, hands: Vec<(DeliveryId, Hand)>) -> Result<(), Failure> {
+        // Where this one is about to read nothing more, it is not to get it again.
+        self.stopping.settled(&self.shared).await?;
         self.say(&hands, "-NAK").await?;
-        hands.iter().for_each(|(id, _)| self.hands.remove(*id));
+        hands.iter().for_each(|(id, hand)| self.hands.remove(*id, hand));
         Ok(())
     }
 

@@ -107,8 +107,12 @@ impl Hands {
         self.hear().all.insert(id, hand);
     }
 
-    pub(super) fn remove(&self, id: DeliveryId) {
-        self.lock().all.remove(&id);
+    /// It is let go: this delivery of it, and not one that has come since.
+    pub(super) fn remove(&self, id: DeliveryId, hand: &Hand) {
+        let mut state = self.lock();
+        if state.all.get(&id).is_some_and(|own| own.ack.deliveries <= hand.ack.deliveries) {
+            state.all.remove(&id);
+        }
     }
 
     /// It is done.
@@ -245,6 +249,16 @@ mod tests {
         hands.put(id(0, 1), hand(1));
         assert_eq!(hands.own(&[id(0, 1)]).len(), 1);
         hands.lock().all.get_mut(&id(0, 1)).unwrap().is_unsure = true;
+        assert_eq!(hands.own(&[id(0, 1)]).len(), 0);
+    }
+
+    #[test]
+    fn what_comes_back_while_it_is_let_go_is_in_hand() {
+        let hands = Hands::new("test/1", Duration::from_secs(1));
+        hands.put(id(0, 1), hand(2));
+        hands.remove(id(0, 1), &hand(1));
+        assert_eq!(hands.own(&[id(0, 1)]).len(), 1);
+        hands.remove(id(0, 1), &hand(2));
         assert_eq!(hands.own(&[id(0, 1)]).len(), 0);
     }
 

@@ -23,6 +23,11 @@ impl Stopping {
         }
     }
 
+    /// Completes at once, unless it is to stop: then when it has.
+    pub(super) async fn settled(&self, shared: &Shared) -> Result<(), Failure> {
+        if self.is_asked() { self.stop(shared).await } else { Ok(()) }
+    }
+
     pub(super) fn is_asked(&self) -> bool {
         self.asked.is_cancelled()
     }
