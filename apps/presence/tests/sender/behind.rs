@@ -234,7 +234,7 @@ fn a_change_that_seems_older_than_what_was_told_is_not_missed_while_a_hub_catche
     }
     hub.allow(1);
     hub.set(Mode::Take);
-    until("the second page is under way", || hub.sizes() == [50] && hub.seen().under_way == 1);
+    until("the second page is under way", || hub.sizes() == [50] && hub.seen().has_next);
     let early = Timestamp::from_millis(1_000);
     api.run(async {
         let old = api.store.set_presence(&user("user-000"), State::Offline, None, early).await.unwrap();

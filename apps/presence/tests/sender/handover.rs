@@ -7,7 +7,7 @@ use super::hub::{Hub, Mode};
 use super::world::{World, until};
 
 /// What a sender had not delivered when it was killed, the next one delivers.
-fn another_takes_over(world: World, hub: &Hub) {
+fn another_takes_over(world: &World, hub: &Hub) {
     let (api, first) = (world.api(), world.sender());
     world.until_live(1);
     hub.hold(true);
@@ -34,17 +34,18 @@ fn told_all(own: Own, hub: &Hub) -> World {
 #[test]
 fn what_a_killed_sender_had_not_delivered_the_next_one_delivers() {
     let hub = Hub::start("s3cret");
-    another_takes_over(told_all(Own::sqlite(), &hub), &hub);
+    another_takes_over(&told_all(Own::sqlite(), &hub), &hub);
 }
 
 #[test]
 #[ignore = "needs PostgreSQL: cargo xtask test"]
 fn over_redis_and_postgres_what_a_killed_sender_had_not_delivered_the_next_one_delivers() {
     let hub = Hub::start("s3cret");
-    another_takes_over(told_all(Own::postgres(), &hub).over_redis(), &hub);
+    another_takes_over(&told_all(Own::postgres(), &hub).over_redis(), &hub);
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "is no part of the service")]
 fn a_sender_that_ends_in_order_sends_what_waits() {
     let hub = Hub::start("s3cret");
     let world = told_all(Own::sqlite(), &hub);

@@ -42,6 +42,8 @@ pub(crate) struct Seen {
     pub(crate) faults: Vec<String>,
     bodies: HashMap<String, String>,
     pub(crate) under_way: usize,
+    /// Since the last transaction that was taken, another has come.
+    pub(crate) has_next: bool,
     last_head: String,
 }
 
@@ -209,6 +211,7 @@ impl Seen {
             self.faults.push(format!("a user twice in {taken:?}"));
         }
         self.transactions.push(taken);
+        self.has_next = false;
     }
 }
 
@@ -220,6 +223,7 @@ impl<'a> UnderWay<'a> {
         let mut seen = hub.seen();
         seen.attempts += 1;
         seen.under_way += 1;
+        seen.has_next = true;
         seen.last_head = head.to_owned();
         if seen.under_way > 1 {
             seen.faults.push("two transactions at once".to_owned());
