@@ -83,7 +83,7 @@ fn nothing_is_lost_whoever_is_killed() {
     let mut seen = Vec::new();
     for seed in ["2", "3"] {
         let folder = folder();
-        let arguments = ["--seconds", "2", "--json", "--seed", seed, "--bus", &redis.url()];
+        let arguments = ["--seconds", "2", "--json", "--seed", seed, "--bus", redis.url()];
         let report: Value = serde_json::from_slice(&run(folder.path(), &arguments).stdout).unwrap();
         assert_nothing_lost(&report);
         assert_eq!(report["seed"], seed.parse::<u64>().unwrap());
@@ -100,7 +100,7 @@ fn nothing_is_lost_on_postgres_either() {
     let own = Own::postgres();
     let redis = Redis::start().unwrap();
     let folder = folder();
-    let arguments = ["--seconds", "2", "--json", "--database", &own.url, "--bus", &redis.url()];
+    let arguments = ["--seconds", "2", "--json", "--database", &own.url, "--bus", redis.url()];
     let report: Value = serde_json::from_slice(&run(folder.path(), &arguments).stdout).unwrap();
     assert_nothing_lost(&report);
     own.assert_nobody_is_connected();
