@@ -27,9 +27,9 @@ mod kept_lease;
 mod listen;
 mod message;
 mod name;
-mod own_group;
 #[cfg(feature = "outbox")]
 mod outbox;
+mod own_group;
 mod rpc;
 mod schema;
 mod sender;

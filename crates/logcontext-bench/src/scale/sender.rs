@@ -166,6 +166,7 @@ async fn measure(bus: &Bus, hubs: &Hubs, sender: &Presence, events: u64) -> Resu
 async fn fire(bus: &Bus, user: &str, revision: u64) -> Result<()> {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
     let last_active = u64::try_from(now.as_millis())?;
-    bus.fire(&PresenceChanged { user: user.to_owned(), presence: "online".into(), last_active, revision }).await?;
+    bus.fire(&PresenceChanged { user: user.to_owned(), presence: "online".into(), last_active, revision })
+        .await?;
     Ok(())
 }

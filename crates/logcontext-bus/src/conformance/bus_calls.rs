@@ -238,7 +238,7 @@ pub async fn what_a_call_has_cost_comes_home(case: Case) {
         Ok::<u64, No>(n)
     };
     server.bus.serve::<Ask>(ask).start().await.expect("it serves");
-    server.bus.serve::<AskBack>(move |ask| ask_back(ask)).start().await.expect("it serves");
+    server.bus.serve::<AskBack>(ask_back).start().await.expect("it serves");
     let context = LogContext::new("GET-17");
     assert_eq!(caller.ask(4).in_context(context.clone()).await, Ok(4));
     let usage = context.finish();
