@@ -15,9 +15,10 @@ const FORGET_PRESENCE: &str = "
 DELETE FROM presence WHERE state = 'offline' AND last_active < $1 AND user_name IN (
     SELECT user_name FROM presence p WHERE state = 'offline' AND last_active < $1
         AND NOT EXISTS (SELECT 1 FROM history h WHERE h.user_name = p.user_name) LIMIT $2)
-RETURNING user_name";
+RETURNING user_name, revision";
 const FORGET_USER: &str = "DELETE FROM users WHERE name = $1";
 const COUNT_FORGOTTEN: &str = "UPDATE user_count SET total = total - $1";
+const KEEP_REVISION: &str = "UPDATE user_count SET last_revision = $1 WHERE last_revision < $1";
 
 impl Store {
     /// Deletes the history before that time; answers how many entries that were. A transaction for each batch, so
@@ -66,6 +67,11 @@ impl Store {
                     let names: Vec<_> = users.iter().map(|user| (user.as_str().to_owned(),)).collect();
                     txn.execute_batch(FORGET_USER, names).await?;
                     txn.execute(COUNT_FORGOTTEN, (users.len() as i64,)).await?;
+                    let mut last = 0_i64;
+                    for row in &rows {
+                        last = last.max(row.get("revision")?);
+                    }
+                    txn.execute(KEEP_REVISION, (last,)).await?;
                 }
                 let count = users.len();
                 let news = self.news.clone();

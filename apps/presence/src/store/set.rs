@@ -29,7 +29,7 @@ const COUNT_USER: &str = "UPDATE user_count SET total = total + 1 WHERE total < 
 /// The same user may have been added by another request just now.
 const ADD_PRESENCE: &str = "
 INSERT INTO presence (user_name, state, status_msg, last_active, changed_at, revision)
-VALUES ($1, $2, $3, $4, $4, 1)
+VALUES ($1, $2, $3, $4, $4, (SELECT last_revision + 1 FROM user_count))
 ON CONFLICT (user_name) DO UPDATE SET state = excluded.state, status_msg = excluded.status_msg,
     last_active = excluded.last_active, changed_at = excluded.changed_at, revision = presence.revision + 1
 RETURNING revision";

@@ -3,11 +3,12 @@
 use logcontext_db::Migration;
 
 /// All steps so far.
-pub(in crate::store) fn migrations() -> [Migration; 3] {
+pub(in crate::store) fn migrations() -> [Migration; 4] {
     [
         Migration::new(10, "follows of hubs", FOLLOWS),
         Migration::new(11, "presence of other hubs", REMOTE),
         Migration::new(12, "destinations", DESTINATIONS),
+        Migration::new(13, "last revision", LAST_REVISION),
     ]
 }
 
@@ -42,10 +43,15 @@ CREATE TABLE received_transactions (
 CREATE INDEX received_transactions_by_time ON received_transactions (at);
 ";
 
+/// The largest revision of all who were forgotten: who comes back begins after it, as other hubs remember.
+const LAST_REVISION: &str = "ALTER TABLE user_count ADD COLUMN last_revision BIGINT NOT NULL DEFAULT 0";
+
 /// Where a hub that could not be told has to catch up from: all that has changed after that time, and of that time the
-/// users after that name. No time: there is nothing to catch up with.
+/// users after that name. No time: there is nothing to catch up with. Nobody's presence has changed before they were last
+/// active.
 const DESTINATIONS: &str = "
 ALTER TABLE presence ADD COLUMN changed_at BIGINT NOT NULL DEFAULT 0;
+UPDATE presence SET changed_at = last_active;
 CREATE INDEX presence_by_change ON presence (changed_at, user_name);
 CREATE TABLE destinations (
     hub TEXT PRIMARY KEY,
