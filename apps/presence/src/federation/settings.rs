@@ -67,7 +67,7 @@ impl FederationSettings {
         self.hub.parse().ok()
     }
 
-    /// The others. A name that is none is left out: [`check`](Self::check) says so.
+    /// The others. A name that is none is left out: it is refused where the settings are read.
     pub fn others(&self) -> impl Iterator<Item = (HubName, &HubSettings)> {
         self.hubs.iter().filter_map(|(name, hub)| Some((name.parse().ok()?, hub)))
     }

@@ -63,11 +63,11 @@ impl FromStr for HubUrl {
         if authority.host().is_empty() || uri.path() != "/" || uri.query().is_some() {
             return refuse(": a host, a port, and nothing after them");
         }
-        let port = match authority.port_u16() {
-            Some(0) => return refuse(": port 0 is none"),
-            Some(port) => port,
-            None if authority.port().is_none() && !authority.as_str().ends_with(':') => 80,
-            None => return refuse(""),
+        let port = authority.as_str().strip_prefix(authority.host());
+        let port = match port.map(|port| port.strip_prefix(':').map(str::parse)) {
+            Some(None) => 80,
+            Some(Some(Ok(port))) if port > 0 => port,
+            _ => return refuse(": a port from 1 to 65535"),
         };
         Ok(Self { host: authority.host().to_owned(), port })
     }

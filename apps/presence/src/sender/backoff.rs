@@ -41,8 +41,11 @@ mod tests {
 
     #[test]
     fn those_who_failed_together_do_not_come_back_together() {
-        let pauses: std::collections::HashSet<_> = (0..10).map(|_| BACKOFF.pause(10, None)).collect();
-        assert!(pauses.len() > 1);
+        for failures in [1, 10, 33] {
+            let pauses: std::collections::HashSet<_> =
+                (0..10).map(|_| BACKOFF.pause(failures, None)).collect();
+            assert!(pauses.len() > 1, "{failures}");
+        }
     }
 
     #[test]

@@ -89,6 +89,16 @@ impl Sender {
     pub fn pending_destinations(&self) -> usize {
         self.shared.figures.pending().destinations
     }
+
+    /// How many states wait to be sent or are being sent, of all hubs together.
+    pub fn pending_states(&self) -> usize {
+        self.shared.figures.pending().states
+    }
+
+    /// How many hubs could not be told, and have to catch up.
+    pub fn behind(&self) -> usize {
+        self.shared.figures.pending().behind
+    }
 }
 
 /// Which shard a hub is of: the same in all processes and versions (FNV-1a).

@@ -20,7 +20,7 @@ use crate::time::Timestamp;
 
 /// What a hub sends.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields, expecting = "an object with `states`")]
+#[serde(deny_unknown_fields)]
 struct Transaction {
     states: Vec<Value>,
 }
@@ -70,6 +70,10 @@ fn states(body: &[u8]) -> Result<Vec<ToldState>, ApiError> {
     // Parsed first: what is no JSON at all is something else than what is no transaction.
     let json: Value = serde_json::from_slice(body)
         .map_err(|error| ApiError::bad_request("invalid_json", format!("expected JSON: {error}")))?;
+    // Lists would be read as objects without their keys.
+    if !json.is_object() {
+        return Err(ApiError::bad_request("invalid_body", "expected an object with `states`"));
+    }
     let Transaction { states } =
         Transaction::deserialize(json).map_err(|error| ApiError::bad_request("invalid_body", error))?;
     if states.len() > MAX_STATES {
@@ -82,6 +86,11 @@ fn states(body: &[u8]) -> Result<Vec<ToldState>, ApiError> {
 
 fn state_of(n: usize, state: Value) -> Result<ToldState, ApiError> {
     let refuse = |why: &dyn Display| ApiError::bad_request("invalid_body", format!("states[{n}]: {why}"));
+    if !state.is_object() {
+        return Err(refuse(
+            &"expected an object with `user`, `presence`, `last_active`, `revision` and maybe `status_msg`",
+        ));
+    }
     let state = ToldState::deserialize(state).map_err(|error| refuse(&error))?;
     if state.revision < 1 {
         return Err(refuse(&"revision: expected a number of at least 1"));

@@ -32,7 +32,9 @@ impl Running {
         let (due, retry_at) = (Instant::now() + pause, Timestamp::now().after(pause));
 
         let _changing = destination.changing.lock().await;
-        let mut position = position;
+        // While a hub that is behind was tried again, its position may have moved back.
+        let now = destination.lock().standing.position().cloned();
+        let mut position = position.into_iter().chain(now).min();
         let mut covered: HashMap<UserId, i64> = HashMap::new();
         let mut is_written = false;
         loop {
