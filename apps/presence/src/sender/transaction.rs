@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use hyper::{Request, Response, StatusCode};
-use logcontext_http::TraceparentLayer;
+use logcontext_http::ClientLayer;
 use tokio::time::timeout;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -124,11 +124,11 @@ async fn ask(shared: &Shared, request: Request<Full<Bytes>>) -> Result<Response<
     client.call(request).await.map_err(|error| error.to_string())
 }
 
-/// The trace goes along.
+/// The trace goes along, and what it has cost the hub comes back, if the hub says so.
 fn layered(
     client: &Client,
 ) -> impl Service<Request<Full<Bytes>>, Response = Response<Bytes>, Error = AskError, Future: Send> + use<> {
-    TraceparentLayer::new().layer(client.clone())
+    ClientLayer::new().layer(client.clone())
 }
 
 /// `retry-after`, in seconds; dates are not read.

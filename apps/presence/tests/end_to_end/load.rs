@@ -33,6 +33,7 @@ impl Load {
         let start = |worker: usize| {
             let (acknowledged, apis) = (Arc::clone(&acknowledged), apis.clone());
             let names: Vec<_> = (worker..users).step_by(WORKERS).map(user).collect();
+            #[expect(clippy::disallowed_methods, reason = "users have no context")]
             thread::spawn(move || change(&apis, worker, &names, per_worker, &acknowledged))
         };
         let workers = (0..WORKERS).map(start).collect();
