@@ -77,7 +77,7 @@ impl Display for Report {
         if let Some(Killed { name, after, away }) = &self.killed {
             writeln!(
                 f,
-                "killed    {name} by SIGKILL after {}, started again, answering {} later (--seed {})",
+                "killed    {name} by SIGKILL after {}; it answered again {} later (--seed {})",
                 time(*after),
                 time(*away),
                 self.seed
