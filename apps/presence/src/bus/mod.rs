@@ -33,6 +33,6 @@ pub async fn start(settings: &BusSettings, role: Role, store: &Arc<Store>) -> Re
             hear::start(&bus, store).await?;
         }
     }
-    store.publish_by(&bus).await?;
+    store.publish_by(&bus, settings.claim_after.get()).await?;
     Ok(bus)
 }

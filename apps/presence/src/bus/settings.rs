@@ -15,7 +15,8 @@ pub struct BusSettings {
     pub url: BusUrl,
     /// What all keys of the broker begin with, so that several services may share it.
     pub prefix: String,
-    /// An event is taken from a process that has given no sign of it for so long.
+    /// What a process has in hand is taken over by others when it has given no sign for so long: events, shards of hubs, the
+    /// sending from the database.
     pub claim_after: PositiveTime,
 }
 

@@ -1,6 +1,8 @@
 //! Telling others by the bus: what has changed is stored with the change, and sent from there.
 
-use logcontext_bus::{Bus, FireInError, Outbox, OutboxError};
+use std::time::Duration;
+
+use logcontext_bus::{Bus, FireInError, Outbox, OutboxConfig, OutboxError};
 use logcontext_db::{Error, Txn, sqlx};
 
 use super::Store;
@@ -17,12 +19,14 @@ pub(super) struct Publisher {
 
 impl Store {
     /// Tells this bus of all changes from now on, and of those that were stored and not sent when the service last ended. The
-    /// first one counts.
+    /// first one counts. Of all processes one sends, and another `takeover` after that has died, at least 100 ms.
     ///
     /// # Errors
     /// The database's.
-    pub async fn publish_by(&self, bus: &Bus) -> Result<(), OutboxError> {
-        let outbox = Outbox::open(bus, &self.database).await?;
+    pub async fn publish_by(&self, bus: &Bus, takeover: Duration) -> Result<(), OutboxError> {
+        let lease = takeover.clamp(Duration::from_millis(100), Duration::from_secs(3600));
+        let config = OutboxConfig { lease, ..OutboxConfig::default() };
+        let outbox = Outbox::open_with(bus, &self.database, config).await?;
         let _ = self.publisher.set(Publisher { bus: bus.clone(), _outbox: outbox });
         Ok(())
     }

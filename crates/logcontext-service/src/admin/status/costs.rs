@@ -26,6 +26,11 @@ pub(super) struct Cost {
     db_transaction_seconds: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     db_wait_seconds: Option<f64>,
+    /// What its calls have caused elsewhere, apart from all that.
+    remote_calls: u64,
+    remote_unknown: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remote_cpu_seconds: Option<f64>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     counters: BTreeMap<&'static str, u64>,
 }
@@ -33,6 +38,7 @@ pub(super) struct Cost {
 impl Cost {
     pub(super) fn of(row: &LabelTotals) -> Self {
         let usage = &row.usage;
+        let remote = usage.remote();
         Self {
             kind: row.kind.name(),
             label: row.label.as_deref().map(str::to_owned),
@@ -45,6 +51,9 @@ impl Cost {
             db_transactions: usage.db_txn_count,
             db_transaction_seconds: seconds(usage.db_txn_duration),
             db_wait_seconds: usage.db_wait().map(seconds),
+            remote_calls: remote.calls,
+            remote_unknown: remote.unknown,
+            remote_cpu_seconds: remote.cpu().map(seconds),
             counters: usage.counters().filter(|(_, n)| *n > 0).collect(),
         }
     }
