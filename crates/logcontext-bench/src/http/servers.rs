@@ -33,7 +33,7 @@ use crate::cpu::{process_nanos, share_one_processor};
 /// Rounds of what handlers do.
 const WORK: u32 = 5_000;
 
-/// The process of one server: see [`Child`](super::child::Child).
+/// The process of one server: see [`Child`](crate::child::Child).
 pub(crate) fn run(kind: Kind, log: &Path) -> Result<()> {
     share_one_processor();
     let mut runtime = Builder::new_multi_thread();
