@@ -129,7 +129,7 @@ mod tests {
             (Name::Http, "http", 0),
             (Name::Db, "db", 1),
             (Name::Cache, "cache", 0),
-            (Name::Bus, "bus", 1),
+            (Name::Bus, "bus", 2),
             (Name::Metrics, "metrics", 0),
             (Name::Scale, "scale", 2),
         ] {

@@ -1,4 +1,5 @@
 //! What calls cost elsewhere: charged where a database's costs are, and never mixed with what was done here.
+#![cfg(feature = "tokio")]
 mod common;
 
 use std::time::Duration;

@@ -34,9 +34,14 @@ pub(crate) fn percent(part: Duration, whole: Duration) -> String {
     format!("{:.2} %", if whole.is_zero() { 0.0 } else { part.as_secs_f64() / whole.as_secs_f64() * 100.0 })
 }
 
-/// `1.25`: so many for each; none at all is `0`.
+/// `1.25`: so many for each; none at all is `0`, and from a hundred on there are no fractions.
 pub(crate) fn ratio(n: u64, each: u64) -> String {
-    if n == 0 { "0".to_owned() } else { format!("{:.2}", n as f64 / each.max(1) as f64) }
+    let ratio = n as f64 / each.max(1) as f64;
+    match n {
+        0 => "0".to_owned(),
+        _ if ratio < 99.5 => format!("{ratio:.2}"),
+        _ => format!("{ratio:.0}"),
+    }
 }
 
 fn digits(value: f64, unit: &str) -> String {
@@ -62,6 +67,7 @@ mod tests {
         assert_eq!(shown, ["0", "0.09 µs", "1.23 µs", "1.00 ms", "12.3 ms", "100 ms", "61.0 s"]);
         assert_eq!(percent(Duration::from_secs(1), Duration::from_secs(8)), "12.50 %");
         assert_eq!(percent(Duration::ZERO, Duration::ZERO), "0.00 %");
-        assert_eq!([ratio(0, 5), ratio(5, 4), ratio(1, 0)], ["0", "1.25", "1.00"]);
+        let ratios = [ratio(0, 5), ratio(5, 4), ratio(1, 0), ratio(99_499, 1_000), ratio(995, 10)];
+        assert_eq!(ratios, ["0", "1.25", "1.00", "99.50", "100"]);
     }
 }

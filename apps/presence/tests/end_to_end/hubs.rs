@@ -159,10 +159,11 @@ pub(crate) fn user(n: usize) -> String {
     format!("user-{n}")
 }
 
-/// Nobody times out, and whatever fails is tried again soon.
+/// Nobody times out, and whatever fails is tried again soon. The client of NATS has a task of its own, which belongs to nobody
+/// and says so in the log.
 const COMMON: &str = "
 [log]
-filter = \"info,presence=debug\"
+filter = \"info,presence=debug,async_nats=warn\"
 [admin]
 address = \"127.0.0.1:0\"
 ";

@@ -29,7 +29,7 @@ impl Lag {
 pub struct Page {
     /// Older than this.
     pub before: Option<EventId>,
-    /// So many at most.
+    /// So many at most; and those of other partitions that have the id of the last one.
     pub limit: usize,
 }
 

@@ -140,7 +140,10 @@ impl EventLog for RedisTransport {
                 }));
             }
             found.sort_by_key(|stored| std::cmp::Reverse((stored.id, stored.partition)));
-            found.truncate(page.limit);
+            // The next page begins before the id of the last: those of other partitions that have the same stay with it.
+            let last = page.limit.checked_sub(1).and_then(|last| found.get(last)).map(|stored| stored.id);
+            let same = found.iter().skip(page.limit).take_while(|stored| Some(stored.id) == last).count();
+            found.truncate(page.limit + same);
             Ok(found)
         })
     }
