@@ -62,7 +62,7 @@ pub(crate) fn run(name: Name, json: bool) -> Result<ExitCode> {
     let servers = Servers::start_all(name.servers())?;
     let mut command = command(name, &servers)?;
     if let Name::Scale = name {
-        command.env("PRESENCE_PROGRAM", presence()?);
+        command.env("LOGCONTEXT_BENCH_PRESENCE", presence()?);
     }
     let output = command.stderr(Stdio::inherit()).output().context("cannot start cargo")?;
     ensure!(

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Named by whoever has built it.
-const VARIABLE: &str = "PRESENCE_PROGRAM";
+const VARIABLE: &str = "LOGCONTEXT_BENCH_PRESENCE";
 
 pub(super) struct Presence {
     child: Child,
