@@ -7,7 +7,8 @@
 //! - [`Bus::shard`]: splits work among the processes of a service, each shard held by one at a time.
 //! - `Outbox` (feature `outbox`): events that are stored with the data, in the same database transaction, and sent from
 //!   there: `Bus::fire_in`.
-//! - [`transport`]: what a broker must be able to do. In one process ([`Memory`](transport::Memory)), or Redis Streams (feature `redis`).
+//! - [`transport`]: what a broker must be able to do. In one process ([`Memory`](transport::Memory)), over Redis Streams (feature
+//!   `redis`), or over NATS JetStream (feature `nats`).
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
