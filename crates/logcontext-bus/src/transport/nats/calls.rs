@@ -56,8 +56,7 @@ impl Shared {
     async fn call(&self, call: Outgoing) -> Result<(), Failure> {
         let Outgoing { rpc, lane, call, message, .. } = call;
         let kind = if lane == Lane::Nested { Kind::NestedCalls } else { Kind::Calls };
-        let _under_way = self.enter(kind).await?;
-        let wire = self.wire().await?;
+        let (_under_way, wire) = self.enter_with_wire(kind).await?;
         // Whatever this bus has taken back before is taken back at the broker before it has this.
         leftovers::tell(self, &wire).await?;
         let sent = self.broker_time();
@@ -85,8 +84,7 @@ impl Shared {
     }
 
     async fn reply(&self, to: &ReplyTo, message: &Message) -> Result<bool, Failure> {
-        let _under_way = self.enter(Kind::Replies).await?;
-        let wire = self.wire().await?;
+        let (_under_way, wire) = self.enter_with_wire(Kind::Replies).await?;
         let receipt = self.receipts.begin();
         let heard = self.names.own(&self.identity, &format!("heard.{}", receipt.number));
         let reply = self.names.reply(&to.client, to.call);

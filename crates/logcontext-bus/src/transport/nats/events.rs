@@ -25,9 +25,9 @@ impl EventTransport for NatsTransport {
         let Publish { event, partition, message } = event;
         let shared = &self.shared;
         Box::pin(async move {
-            let _under_way = shared.enter(Kind::Events).await?;
+            let (_under_way, wire) = shared.enter_with_wire(Kind::Events).await?;
             let store = js::store(shared.names.partition(event, partition), message.to_frame());
-            let sequence = shared.store(&shared.events_stream(event), &store).await?;
+            let sequence = shared.store_by(&wire, &shared.events_stream(event), &store).await?;
             Ok(EventId(sequence, 0))
         })
     }

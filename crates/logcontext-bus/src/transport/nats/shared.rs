@@ -94,9 +94,14 @@ impl Shared {
     /// # Errors
     /// If nothing more is taken.
     pub(super) async fn enter(&self, kind: Kind) -> Result<gate::UnderWay, Failure> {
+        self.enter_with_wire(kind).await.map(|(under_way, _)| under_way)
+    }
+
+    /// The same, with the connection. Who sends by that one alone never waits for another without a place in line.
+    pub(super) async fn enter_with_wire(&self, kind: Kind) -> Result<(gate::UnderWay, Arc<Wire>), Failure> {
         let place = self.gate.enter(kind).await?;
-        self.wire().await?;
-        Ok(place.leave())
+        let wire = self.wire().await?;
+        Ok((place.leave(), wire))
     }
 
     /// Asks until the broker has answered: twice is as good as once.

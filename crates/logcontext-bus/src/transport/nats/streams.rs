@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::failure::{Failure, STREAM_IS_THERE};
 use super::js::{self, ConsumerInfo, Done};
 use super::shared::Shared;
-use super::wire::Ask;
+use super::wire::{Ask, Wire};
 use crate::transport::{DeliveryId, Lane, Since};
 
 /// So many wishes may wait at a consumer.
@@ -91,11 +91,16 @@ impl Shared {
 
     /// Stores a message, once, in a stream that is made where there is none. Answers its number.
     pub(super) async fn store(&self, make: &Make, message: &Ask) -> Result<u64, Failure> {
-        match self.ask(message).await {
+        self.store_by(&*self.wire().await?, make, message).await
+    }
+
+    /// The same by that connection alone.
+    pub(super) async fn store_by(&self, wire: &Wire, make: &Make, message: &Ask) -> Result<u64, Failure> {
+        match self.ask_by(wire, message).await {
             // It was stored nowhere.
             Err(Failure::Nobody) => {
-                Make::check(self.ask(make.ask()).await)?;
-                js::read::<js::Stored>(&self.ask(message).await?).map(|stored| stored.seq)
+                Make::check(self.ask_by(wire, make.ask()).await)?;
+                js::read::<js::Stored>(&self.ask_by(wire, message).await?).map(|stored| stored.seq)
             }
             answer => js::read::<js::Stored>(&answer?).map(|stored| stored.seq),
         }

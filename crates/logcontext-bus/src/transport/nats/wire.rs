@@ -88,8 +88,11 @@ impl Wire {
             timeout: Some(Some(ANSWERING)),
             inbox: None,
         };
-        let asked = self.client.send_request(ask.subject.clone(), request).await;
-        asked.map_err(|error| match error.kind() {
+        let error = match self.client.send_request(ask.subject.clone(), request).await {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error.kind(),
+        };
+        Err(match error {
             RequestErrorKind::NoResponders => Failure::Nobody,
             RequestErrorKind::MaxPayloadExceeded => {
                 let limit = self.client.max_payload();
@@ -99,7 +102,11 @@ impl Wire {
             }
             RequestErrorKind::InvalidSubject => Failure::Refused("a subject that cannot be".to_owned()),
             RequestErrorKind::TimedOut => Failure::Lost(format!("no answer within {ANSWERING:?}").into()),
-            RequestErrorKind::Other => Failure::gone(),
+            RequestErrorKind::Other => {
+                // Who tries again at once is to find that this one is over.
+                let _ = timeout(LEAVING, self.gone()).await;
+                Failure::gone()
+            }
         })
     }
 
