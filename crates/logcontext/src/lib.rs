@@ -85,7 +85,7 @@ pub use names::ClaimedName;
 pub use outcome::Outcome;
 pub use panics::{Panic, catch_panic, report_panic};
 pub use remote::RemoteUsage;
-pub use request::Request;
+pub use request::{Request, RequestParts};
 pub use small_str::SmallStr;
 pub use stuck::SlowPolls;
 pub use supervisor::Supervisor;

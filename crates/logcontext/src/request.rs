@@ -21,15 +21,42 @@ use crate::trace::TraceContext;
 #[derive(Default)]
 #[doc(alias = "ContextRequest")]
 pub struct Request {
-    method: Cow<'static, str>,
-    path: SmallStr,
-    id: Option<Box<str>>,
-    client: Option<Arc<str>>,
-    protocol: Option<Cow<'static, str>>,
-    user_agent: Option<Box<str>>,
+    parts: RequestParts,
     trace_id: Option<Box<str>>,
-    span: Option<TraceContext>,
     user: OnceLock<Box<str>>,
+}
+
+/// What is known of a [`Request`] as it comes in, all at once: for servers, to which each move of it counts.
+///
+/// ```
+/// use logcontext::{Request, RequestParts};
+///
+/// let known = RequestParts { method: "GET".into(), path: "/presence/alice".into(), ..RequestParts::default() };
+/// assert_eq!(Request::from(known).path(), "/presence/alice");
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct RequestParts {
+    /// The method, such as `GET`.
+    pub method: Cow<'static, str>,
+    /// The path, as it may be logged.
+    pub path: SmallStr,
+    /// See [`Request::id`].
+    pub id: Option<Box<str>>,
+    /// See [`Request::client`].
+    pub client: Option<Arc<str>>,
+    /// See [`Request::protocol`].
+    pub protocol: Option<Cow<'static, str>>,
+    /// See [`Request::user_agent`].
+    pub user_agent: Option<Box<str>>,
+    /// See [`Request::trace_context`].
+    pub trace_context: Option<TraceContext>,
+}
+
+impl From<RequestParts> for Request {
+    #[inline]
+    fn from(parts: RequestParts) -> Self {
+        Self { parts, trace_id: None, user: OnceLock::new() }
+    }
 }
 
 macro_rules! attribute {
@@ -38,7 +65,7 @@ macro_rules! attribute {
         #[must_use]
         #[inline]
         pub fn $name(mut self, $name: impl Into<$type>) -> Self {
-            self.$name = Some($name.into());
+            self.parts.$name = Some($name.into());
             self
         }
     };
@@ -47,7 +74,7 @@ macro_rules! attribute {
 impl Request {
     /// A request with its method and its path, the path as it may be logged.
     pub fn new(method: impl Into<Cow<'static, str>>, path: impl Into<SmallStr>) -> Self {
-        Self { method: method.into(), path: path.into(), ..Self::default() }
+        RequestParts { method: method.into(), path: path.into(), ..RequestParts::default() }.into()
     }
 
     attribute!(
@@ -66,10 +93,12 @@ impl Request {
         /// What the client calls itself.
         user_agent: Box<str>
     );
-    attribute!(
-        /// The id of the trace that it belongs to, where nothing more is known of it.
-        trace_id: Box<str>
-    );
+    /// The id of the trace that it belongs to, where nothing more is known of it.
+    #[must_use]
+    pub fn trace_id(mut self, trace_id: impl Into<Box<str>>) -> Self {
+        self.trace_id = Some(trace_id.into());
+        self
+    }
 
     /// Its place in the trace that it belongs to: a span of its own there. Calls that are made for it carry the
     /// trace on.
@@ -88,7 +117,7 @@ impl Request {
     #[must_use]
     #[inline]
     pub fn trace_context(mut self, span: TraceContext) -> Self {
-        self.span = Some(span);
+        self.parts.trace_context = Some(span);
         self
     }
 
@@ -102,42 +131,42 @@ impl Request {
 
     /// The method, such as `GET`.
     pub fn method(&self) -> &str {
-        &self.method
+        &self.parts.method
     }
 
     /// The path, as it may be logged.
     pub fn path(&self) -> &str {
-        &self.path
+        &self.parts.path
     }
 
     /// The id, if it has one of its own.
     pub fn own_id(&self) -> Option<&str> {
-        self.id.as_deref()
+        self.parts.id.as_deref()
     }
 
     /// The client's address.
     pub fn client_address(&self) -> Option<&str> {
-        self.client.as_deref()
+        self.parts.client.as_deref()
     }
 
     /// The protocol and its version.
     pub fn protocol_version(&self) -> Option<&str> {
-        self.protocol.as_deref()
+        self.parts.protocol.as_deref()
     }
 
     /// What the client calls itself.
     pub fn agent(&self) -> Option<&str> {
-        self.user_agent.as_deref()
+        self.parts.user_agent.as_deref()
     }
 
     /// The id of the trace it belongs to.
     pub fn trace(&self) -> Option<&str> {
-        self.span.as_ref().map(TraceContext::trace_id).or(self.trace_id.as_deref())
+        self.parts.trace_context.as_ref().map(TraceContext::trace_id).or(self.trace_id.as_deref())
     }
 
     /// Its own span in the trace it belongs to.
     pub fn span(&self) -> Option<&TraceContext> {
-        self.span.as_ref()
+        self.parts.trace_context.as_ref()
     }
 
     /// Who makes the request, if that is known by now.
@@ -148,6 +177,6 @@ impl Request {
 
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Request({} {})", self.method, self.path)
+        write!(f, "Request({} {})", self.method(), self.path())
     }
 }

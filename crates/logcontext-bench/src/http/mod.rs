@@ -81,14 +81,14 @@ pub(crate) fn run(report: &mut Report, effort: Effort) -> Result<()> {
     let apart = leave_that_processor();
     for (connections, key) in [(16, None), (1, Some("one_connection"))] {
         report.section(&format!("Requests, {connections} at a time, in microseconds of CPU"));
-        let (figures, busy) = measure(&mut servers, connections, effort)?;
+        let (figures, busy) = measure(&mut servers, connections, apart, effort)?;
         tell(report, key, &figures, &busy);
     }
     report.put(
         "method",
         json!({
             "clock": "CLOCK_PROCESS_CPUTIME_ID of each server's own process, user and system",
-            "load": "keep-alive connections over loopback, from one thread of another process; each asks again as soon as it has its answer",
+            "load": "keep-alive connections over loopback, from one thread of another process; each asks again as soon as it has its answer; with a processor of its own it looks for answers without sleeping, so that no server has to wake it",
             "handler": "the same in each: some microseconds of work, which keep the server busy and are in every figure",
             "busy": "of the time that a server's own requests took",
             "servers_have_a_processor_of_their_own": apart,
@@ -137,15 +137,16 @@ impl Server {
     }
 }
 
-/// CPU per request, in microseconds, by round and server; and how much of the time that its requests took each was busy.
+/// CPU per request, in microseconds, by round and server, for a load that has a processor of its own or not; and how much of the time that its requests took each was busy.
 pub(crate) fn measure(
     servers: &mut [Server],
     connections: usize,
+    apart: bool,
     effort: Effort,
 ) -> Result<(Figures, Figures)> {
     let mut loads = Vec::new();
     for server in servers.iter() {
-        loads.push(Load::connect(server.port, connections)?);
+        loads.push(Load::connect(server.port, connections, apart)?);
     }
     let mut figures = vec![Samples::default(); servers.len()];
     let mut busy = figures.clone();

@@ -32,7 +32,7 @@ pub(super) fn run(report: &mut Report, effort: Effort) -> Result<bool> {
             }
             Ok(scrapes)
         });
-        let figures = http::measure(&mut servers, 16, effort);
+        let figures = http::measure(&mut servers, 16, apart, effort);
         drop(end);
         let scrapes = scraper.join().ok().context("the scraper panicked")??;
         Ok::<_, anyhow::Error>((figures?.0, scrapes))

@@ -7,7 +7,9 @@ mod trace;
 use std::borrow::Cow;
 
 use http::{Method, Uri, Version};
-use logcontext::{ContextKind, LogContext, Panic, Request, SmallStr, catch_panic, current_context};
+use logcontext::{
+    ContextKind, LogContext, Panic, Request, RequestParts, SmallStr, catch_panic, current_context,
+};
 
 use crate::connection::ConnectionInfo;
 use crate::context::Config;
@@ -55,17 +57,17 @@ pub(crate) fn context<B>(request: &http::Request<B>, config: &Config) -> LogCont
         Received::Nothing | Received::Refused(_) => Some(span.trace_id().into()),
     };
     let (path, panic) = path(request.uri(), config);
-    let mut described = Request::new(method, cut(path.as_ref(), PATH)).protocol(protocol(request.version()));
-    if let Some(connection) = request.extensions().get::<ConnectionInfo>() {
-        described = described.client(connection.client());
-    }
-    if let Some(agent) = headers.user_agent.first {
-        described = described.user_agent(cut(&text(agent.as_bytes()), USER_AGENT));
-    }
-    if let Some(id) = id {
-        described = described.id(id);
-    }
-    let described = described.trace_context(span);
+    let connection = request.extensions().get::<ConnectionInfo>();
+    let agent = headers.user_agent.first.map(|agent| cut(&text(agent.as_bytes()), USER_AGENT).into());
+    let described = Request::from(RequestParts {
+        method,
+        path: cut(path.as_ref(), PATH).into(),
+        id,
+        client: connection.map(ConnectionInfo::client),
+        protocol: Some(protocol(request.version()).into()),
+        user_agent: agent,
+        trace_context: Some(span),
+    });
     let context = config.supervisor.context(name).kind(ContextKind::Request).request(described).start();
     if let (Received::Refused(value), Some(name)) = (received, &config.request_id) {
         context.scope(|| id::note_refused(name, value));

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Acquire, Ordering::Relaxed};
 use std::task::{Poll, Waker};
 
+use http::Extensions;
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -110,8 +111,10 @@ where
     let info = connection.info.clone();
     let stream = Stream::new(io, info.clone());
     let service = TowerToHyperService::new(service);
+    let extensions = with_room(info);
     let service = service_fn(move |mut request: http::Request<Incoming>| {
-        request.extensions_mut().insert(info.clone());
+        let own = std::mem::replace(request.extensions_mut(), extensions.clone());
+        request.extensions_mut().extend(own);
         service.call(request)
     });
     let ending = {
@@ -136,6 +139,21 @@ where
         ending(result)
     };
     connection.end(ending);
+}
+
+/// Extensions with this, and with room for what a router adds: a copy has as much. Otherwise one too many of them would
+/// have the table made anew, with each request.
+fn with_room(info: ConnectionInfo) -> Extensions {
+    #[derive(Clone)]
+    struct Place<const N: usize>;
+    let mut extensions = Extensions::new();
+    extensions.insert(Place::<0>);
+    extensions.insert(Place::<1>);
+    extensions.insert(Place::<2>);
+    extensions.insert(Place::<3>);
+    extensions.clear();
+    extensions.insert(info);
+    extensions
 }
 
 /// The shutdown's beginning, for who is polled all the time: once it waits, it looks at nothing but a flag, which is
@@ -168,4 +186,16 @@ fn ending(result: hyper::Result<()>) -> Ending {
     tracing::debug!(target: "logcontext::http", %error, cause, "connection broke off");
     // What the client sent, or what the service answered instead of a response; the rest is the way of networks.
     if error.is_parse() || error.is_user() { Ending::Failed } else { Ending::Cancelled }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn extensions_with_room_have_nothing_but_the_connection() {
+        let extensions = with_room(ConnectionInfo::unix()).clone();
+        assert_eq!(extensions.len(), 1);
+        assert!(extensions.get::<ConnectionInfo>().is_some_and(ConnectionInfo::is_unix));
+    }
 }
