@@ -8,7 +8,7 @@ mod support;
 use std::time::Duration;
 
 use logcontext::testing::Record;
-use logcontext_bus::{BusConfig, OutboxConfig};
+use logcontext_bus::{BusConfig, Outbox, OutboxConfig};
 use stored::broker::Broker;
 use stored::{Own, Process, figure, fire, number, open, quick, rows, set, until, with, with_and};
 
@@ -44,8 +44,12 @@ stored::on_both_databases! {
             assert!(one.outbox.bring_back(aside[0].id).await.unwrap());
             assert!(!one.outbox.bring_back(aside[0].id).await.unwrap());
             until("it is sent", async || broker.published().contains(&set("mallory", 1))).await;
-            assert!(one.outbox.forget(aside[1].id).await.unwrap());
-            assert!(!one.outbox.forget(aside[1].id).await.unwrap());
+            // As a command does, which sends nothing itself.
+            let looked_after = Outbox::without_relay(&one.database).await.unwrap();
+            assert_eq!(looked_after.set_aside(10).await.unwrap(), aside[1..]);
+            assert!(looked_after.forget(aside[1].id).await.unwrap());
+            assert!(!looked_after.forget(aside[1].id).await.unwrap());
+            looked_after.close(Duration::from_secs(3600)).await;
             assert_eq!(number(&one.database, ASIDE).await, 0);
             one.end().await;
         });

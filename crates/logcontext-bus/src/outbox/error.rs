@@ -11,6 +11,9 @@ pub enum OutboxError {
     /// A setting that cannot be: which, and what was expected.
     #[error("{0}")]
     Config(String),
+    /// No service has opened one there so far.
+    #[error("this database has no outbox: expected that of a service which has run with one")]
+    Absent,
     /// The database did not do it.
     #[error(transparent)]
     Database(#[from] Error),

@@ -61,7 +61,7 @@ struct Inner {
     waker: Arc<Notify>,
     stop: Arc<Stop>,
     /// The supervisor has no hold on it.
-    _figures: Arc<dyn Source>,
+    _figures: Option<Arc<dyn Source>>,
 }
 
 impl Outbox {
@@ -94,6 +94,21 @@ impl Outbox {
         Self::begin(bus.clone(), database.clone(), config, Location::caller())
     }
 
+    /// The outbox of this database, for whoever looks after it: nothing is sent from here, and nothing is made. What is
+    /// [brought back](Self::bring_back) is sent by the process that has the lease.
+    ///
+    /// # Errors
+    /// If there is none; and the database's.
+    pub async fn without_relay(database: &Database) -> Result<Self, OutboxError> {
+        if !statements::has_tables(database).await? {
+            return Err(OutboxError::Absent);
+        }
+        let stop = Arc::new(Stop::default());
+        // There is nothing that would have to end.
+        drop(stop.running());
+        Ok(Self(Arc::new(Inner { database: database.clone(), waker: Arc::default(), stop, _figures: None })))
+    }
+
     async fn begin(
         bus: Bus,
         database: Database,
@@ -123,7 +138,7 @@ impl Outbox {
             let _running = running;
             relay.run().await;
         }));
-        Ok(Self(Arc::new(Inner { database, waker, stop, _figures: source })))
+        Ok(Self(Arc::new(Inner { database, waker, stop, _figures: Some(source) })))
     }
 
     /// Ends the relay: sends what is there until the deadline, and lets the lease go, so that another process goes on at

@@ -129,14 +129,20 @@ impl Statements {
     }
 }
 
-/// Makes the tables where they are missing. Of several processes that come at once, one does it, and the others wait.
-pub(super) async fn make_tables(database: &Database) -> Result<(), Error> {
+/// Are all tables there?
+pub(super) async fn has_tables(database: &Database) -> Result<bool, Error> {
     let statements = Statements::of(database.backend());
     let there = database.query_one("outbox_tables", statements.are_there, ()).await?;
-    if there.get::<i64>(0)? == 3 {
-        // Who may not make tables need not.
+    Ok(there.get::<i64>(0)? == 3)
+}
+
+/// Makes the tables where they are missing. Of several processes that come at once, one does it, and the others wait.
+pub(super) async fn make_tables(database: &Database) -> Result<(), Error> {
+    // Who may not make tables need not.
+    if has_tables(database).await? {
         return Ok(());
     }
+    let statements = Statements::of(database.backend());
     database
         .run_interaction("outbox_tables", |mut txn| async move {
             if txn.backend() == Backend::Postgres {

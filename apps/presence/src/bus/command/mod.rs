@@ -3,6 +3,7 @@
 mod dead_letters;
 mod get;
 mod lag;
+mod outbox;
 mod schema;
 mod table;
 
@@ -19,6 +20,9 @@ use logcontext_service::Settings;
 use super::BusSettings;
 use crate::server::Presence;
 use crate::user::UserId;
+
+/// So long it may take to say goodbye.
+const END: Duration = Duration::from_secs(1);
 
 /// Look after the bus: what is said on it, who is behind, what could not be handled.
 #[derive(Args, Debug)]
@@ -42,6 +46,9 @@ enum What {
     /// Events that could not be handled
     #[command(subcommand)]
     DeadLetters(dead_letters::DeadLetters),
+    /// Events that could not be sent: in the database, where they were stored
+    #[command(subcommand)]
+    Outbox(outbox::SetAside),
 }
 
 #[derive(Debug, Subcommand)]
@@ -55,20 +62,21 @@ enum Schema {
 /// # Errors
 /// If the bus cannot be reached, or does not do it.
 pub fn run(command: &BusCommand, settings: Settings<Presence>) -> anyhow::Result<ExitCode> {
-    let Settings { server, .. } = settings;
+    let Settings { server, database, .. } = settings;
     let bus = &server.bus;
     let text = match &command.what {
         What::Schema(Schema::Dump) => schema::dump()?,
         What::Lag => with_bus(bus, async |bus| lag::lag(&bus).await)?,
         What::Get { user } => with_bus(bus, async |bus| get::get(&bus, user).await)?,
         What::DeadLetters(what) => with_bus(bus, async |bus| dead_letters::run(&bus, what).await)?,
+        What::Outbox(what) => in_context(outbox::run(&database, what))?,
     };
     let mut out = stdout().lock();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("cannot write the result")?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// In a context, as everything that asks a bus.
+/// With a connection, in a context, as everything that asks a bus.
 fn with_bus<T>(
     settings: &BusSettings,
     work: impl AsyncFnOnce(Bus) -> anyhow::Result<T>,
@@ -78,17 +86,18 @@ fn with_bus<T>(
             "presence.bus.url is memory:, which only a running server can see; expected a broker's, such as --bus redis://host:6379/"
         );
     }
+    in_context(async {
+        let bus = Bus::connect(&settings.config()).await?;
+        let result = work(bus.clone()).await;
+        bus.close(END).await;
+        result
+    })
+}
+
+fn in_context<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let command = LogContext::new("command");
-    let result = runtime.block_on(
-        async {
-            let bus = Bus::connect(&settings.config()).await?;
-            let result = work(bus.clone()).await;
-            bus.close(Duration::from_secs(1)).await;
-            result
-        }
-        .in_context(command.clone()),
-    );
+    let result = runtime.block_on(work.in_context(command.clone()));
     command.finish();
     result
 }
