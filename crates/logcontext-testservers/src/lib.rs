@@ -25,6 +25,7 @@
 //! files. Works on Unix.
 
 mod account;
+mod controls;
 mod folder;
 mod instance;
 mod link;

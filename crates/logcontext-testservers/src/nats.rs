@@ -6,10 +6,11 @@ use std::env;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
+use crate::Unavailable;
+use crate::controls::controls;
 use crate::instance::Instance;
 use crate::port::random;
-use crate::programs::{folder_with, on_path};
-use crate::{Stop, Unavailable};
+use crate::programs::program;
 use kind::Kind;
 
 /// A NATS server with JetStream. It ends when this is dropped, or when this process is gone for whatever reason, and takes
@@ -32,6 +33,8 @@ pub struct Nats {
     /// Then nobody may stop it.
     is_shared: bool,
 }
+
+controls!(Nats, instance: Instance<Kind>);
 
 impl Nats {
     /// The environment variable that names the server of a test run, by a `nats://host:port` URL.
@@ -105,98 +108,8 @@ impl Nats {
     pub fn fresh_prefix(&self) -> String {
         format!("test-{:016x}", random())
     }
-
-    /// Stops the server, and returns when it is gone. Does nothing where it is gone already.
-    ///
-    /// # Panics
-    ///
-    /// If the server is shared, or does not stop.
-    #[track_caller]
-    pub fn stop(&self, how: Stop) {
-        self.own("stop").stop(how);
-    }
-
-    /// Starts it after a [`stop`](Self::stop), with its data and on the same port, and returns when it answers. Does
-    /// nothing where it runs.
-    ///
-    /// # Panics
-    ///
-    /// If the server is shared, or does not start.
-    #[track_caller]
-    pub fn start_again(&self) {
-        if let Err(error) = self.own("start").start_again() {
-            panic!("{error}");
-        }
-    }
-
-    /// Stops it as [`Stop::Fast`] does, and starts it again.
-    ///
-    /// # Panics
-    ///
-    /// If the server is shared, or does not stop or start.
-    #[track_caller]
-    pub fn restart(&self) {
-        self.stop(Stop::Fast);
-        self.start_again();
-    }
-
-    /// Freezes the server until [`resume`](Self::resume): connections stay open, new ones are still accepted by the
-    /// operating system, and nothing answers.
-    ///
-    /// # Panics
-    ///
-    /// If the server is shared, or does not run.
-    #[track_caller]
-    pub fn pause(&self) {
-        self.own("pause").pause();
-    }
-
-    /// Lets it go on after a [`pause`](Self::pause).
-    ///
-    /// # Panics
-    ///
-    /// If the server is shared.
-    #[track_caller]
-    pub fn resume(&self) {
-        self.own("resume").resume();
-    }
-
-    #[track_caller]
-    fn own(&self, what: &str) -> &Instance<Kind> {
-        match &self.instance {
-            Some(instance) if !self.is_shared => instance,
-            _ => {
-                panic!("cannot {what} a server that other tests use: take one of your own from Nats::start()")
-            }
-        }
-    }
 }
 
 fn find() -> Result<PathBuf, Unavailable> {
-    find_in(on_path())
-}
-
-fn find_in(folders: Vec<PathBuf>) -> Result<PathBuf, Unavailable> {
-    folder_with(&["nats-server"], folders.into_iter()).map(|folder| folder.join("nats-server")).ok_or_else(
-        || {
-            Unavailable::new(format!(
-                "NATS is missing: no folder on PATH has nats-server (to install it: apt-get install -y {})",
-                Nats::PACKAGE
-            ))
-        },
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_missing_is_told_with_the_command_that_installs_it() {
-        for folders in [vec![], vec!["/no/such/folder".into()]] {
-            let error = find_in(folders).unwrap_err().to_string();
-            assert!(error.contains("nats-server"), "{error}");
-            assert!(error.contains("apt-get install -y nats-server"), "{error}");
-        }
-    }
+    program("NATS", "nats-server", Nats::PACKAGE)
 }

@@ -10,8 +10,10 @@ use std::env;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
+use crate::Unavailable;
+use crate::controls::controls;
+
 use crate::port::random;
-use crate::{Stop, Unavailable};
 use cluster::Cluster;
 use install::Install;
 
@@ -41,6 +43,8 @@ pub struct Postgres {
     /// Then nobody may stop it.
     is_shared: bool,
 }
+
+controls!(Postgres, cluster: Cluster);
 
 impl Postgres {
     /// The environment variable that names the server of a test run, by a `postgres://` URL with the right to
@@ -139,73 +143,6 @@ impl Postgres {
     #[track_caller]
     pub fn psql(&self, database: &str, sql: &str) -> String {
         self.run(&self.url(database), sql)
-    }
-
-    /// Stops the server, and returns when it is gone. Does nothing where it is gone already.
-    ///
-    /// # Panics
-    ///
-    /// If the server is shared, or does not stop.
-    #[track_caller]
-    pub fn stop(&self, how: Stop) {
-        self.own("stop").stop(how);
-    }
-
-    /// Starts it after a [`stop`](Self::stop), with its data and on the same port, and returns when it answers. Does
-    /// nothing where it runs.
-    ///
-    /// # Panics
-    ///
-    /// If the server is shared, or does not start.
-    #[track_caller]
-    pub fn start_again(&self) {
-        if let Err(error) = self.own("start").start_again() {
-            panic!("{error}");
-        }
-    }
-
-    /// Stops it as [`Stop::Fast`] does, and starts it again.
-    ///
-    /// # Panics
-    ///
-    /// If the server is shared, or does not stop or start.
-    #[track_caller]
-    pub fn restart(&self) {
-        self.stop(Stop::Fast);
-        self.start_again();
-    }
-
-    /// Freezes the server and all its sessions until [`resume`](Self::resume): connections stay open, new ones are
-    /// still accepted by the operating system, and nothing answers.
-    ///
-    /// # Panics
-    ///
-    /// If the server is shared, or does not run.
-    #[track_caller]
-    pub fn pause(&self) {
-        self.own("pause").pause();
-    }
-
-    /// Lets it go on after a [`pause`](Self::pause).
-    ///
-    /// # Panics
-    ///
-    /// If the server is shared.
-    #[track_caller]
-    pub fn resume(&self) {
-        self.own("resume").resume();
-    }
-
-    #[track_caller]
-    fn own(&self, what: &str) -> &Cluster {
-        match &self.cluster {
-            Some(cluster) if !self.is_shared => cluster,
-            _ => {
-                panic!(
-                    "cannot {what} a server that other tests use: take one of your own from Postgres::start()"
-                )
-            }
-        }
     }
 
     #[track_caller]

@@ -6,6 +6,27 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::Unavailable;
+
+/// A program of this name on `PATH`.
+pub(crate) fn program(server: &str, program: &str, package: &str) -> Result<PathBuf, Unavailable> {
+    program_in(on_path(), server, program, package)
+}
+
+fn program_in(
+    folders: Vec<PathBuf>,
+    server: &str,
+    program: &str,
+    package: &str,
+) -> Result<PathBuf, Unavailable> {
+    let missing = || {
+        Unavailable::new(format!(
+            "{server} is missing: no folder on PATH has {program} (to install it: apt-get install -y {package})"
+        ))
+    };
+    folder_with(&[program], folders.into_iter()).map(|folder| folder.join(program)).ok_or_else(missing)
+}
+
 /// The first of these folders that has all of the programs.
 pub(crate) fn folder_with(programs: &[&str], mut folders: impl Iterator<Item = PathBuf>) -> Option<PathBuf> {
     folders.find(|folder| programs.iter().all(|program| is_executable(&folder.join(program))))
@@ -48,6 +69,15 @@ mod tests {
         fs::create_dir_all(folder).unwrap();
         fs::write(folder.join(program), "").unwrap();
         fs::set_permissions(folder.join(program), fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn what_is_missing_is_told_with_the_command_that_installs_it() {
+        for folders in [vec![], vec!["/no/such/folder".into()]] {
+            let error = program_in(folders, "Redis", "redis-server", "redis").unwrap_err().to_string();
+            assert!(error.contains("has redis-server"), "{error}");
+            assert!(error.contains("apt-get install -y redis)"), "{error}");
+        }
     }
 
     #[test]
