@@ -10,7 +10,7 @@ use common::{JSON, Own, PATIENCE, text};
 use logcontext::{FutureExt, LogContext};
 use logcontext_bus::transport::Since;
 use logcontext_bus::{Bus, BusConfig};
-use logcontext_testservers::Redis;
+use logcontext_testservers::{Redis, Stop};
 use presence::bus::PresenceChanged;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -137,11 +137,12 @@ fn set_aside_and_brought_back(own: &Own) {
     let prefix_setting = format!("presence.bus.prefix={prefix}");
     let arguments = arguments(own, &redis, &prefix_setting);
     let mut process = Process::start(How::Foreground, folder(), &arguments);
-    redis.pause();
+    // Nothing is on its way to it.
+    redis.stop(Stop::Immediate);
     set_all(&process, 1);
     process.signal("KILL");
     process.wait();
-    redis.resume();
+    redis.start_again();
     // As if the broker had refused them.
     let columns = "id, event, partition_no, lane, at, size, head, body";
     own.sql(&format!(
