@@ -8,8 +8,9 @@ mod support;
 use std::time::Duration;
 
 use logcontext_bus::OutboxConfig;
+use logcontext_db::Error;
 use stored::broker::Broker;
-use stored::{Own, PATIENCE, Process, Set, fire, is_leased, number, quick, rows, set, until, with};
+use stored::{Own, PATIENCE, Process, Set, fire, is_leased, number, open, quick, rows, set, until, with};
 
 /// Nobody gets the lease because its time is over.
 fn for_long() -> OutboxConfig {
@@ -108,6 +109,48 @@ stored::on_both_databases! {
             one.database.execute("free", "UPDATE logcontext_outbox_lease SET until = 0", ()).await.unwrap();
             until("all are sent", async || rows(&one.database).await == 0).await;
             assert_in_order(&broker, 100);
+            one.end().await;
+        });
+    }
+
+    fn one_that_loses_the_lease_while_there_is_nothing_to_send_asks_for_it_again(own: Own) {
+        with(&own, async |url, _| {
+            let broker = Broker::default();
+            let one = Process::start(&url, &broker, for_short()).await;
+            until("it has the lease", async || one.leads()).await;
+            let taken = "UPDATE logcontext_outbox_lease SET holder = 'another', until = until + 3600000";
+            one.database.execute("take", taken, ()).await.unwrap();
+            until("it has noticed", async || !one.leads()).await;
+            one.database.execute("free", "UPDATE logcontext_outbox_lease SET until = 0", ()).await.unwrap();
+            until("it has the lease again", async || one.leads()).await;
+            one.end().await;
+        });
+    }
+
+    fn one_that_cannot_renew_the_lease_gives_up_what_is_under_way_when_its_time_is_over(own: Own) {
+        with(&own, async |url, _| {
+            let broker = Broker::default();
+            let one = Process::start(&url, &broker, for_short()).await;
+            until("it has the lease", async || one.leads()).await;
+            broker.take(10);
+            fire(&one.database, &one.bus, &events(0, 100)).await.unwrap();
+            let in_the_middle = async || broker.published().len() == 10 && broker.under_way() == 7;
+            until("it is in the middle", in_the_middle).await;
+            // The lease can be read, and not be written.
+            let other = open(&url).await;
+            let holding = other.run_interaction("hold", |mut txn| {
+                let broker = &broker;
+                async move {
+                    txn.execute("UPDATE logcontext_outbox_lease SET until = until", ()).await?;
+                    until("nothing is under way", async || broker.under_way() == 0).await;
+                    Ok::<_, Error>(broker.published().len())
+                }
+            });
+            assert_eq!(holding.await.unwrap(), 10);
+            broker.take_all();
+            until("all are sent", async || rows(&one.database).await == 0).await;
+            assert_in_order(&broker, 100);
+            other.close(PATIENCE).await;
             one.end().await;
         });
     }

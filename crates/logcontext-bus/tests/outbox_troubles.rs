@@ -75,6 +75,50 @@ stored::on_both_databases! {
         });
     }
 
+    fn what_was_refused_is_not_tried_again_with_whatever_else_comes(own: Own) {
+        with(&own, async |url, _| {
+            let broker = Broker::default();
+            let one = Process::start(&url, &broker, OutboxConfig { max_refusals: 1_000, ..quick() }).await;
+            broker.refuse("alice", "no");
+            fire(&one.database, &one.bus, &[set("alice", 1)]).await.unwrap();
+            let refusals = || figure(&one.supervisor, "outbox_refusals").unwrap_or(0.0);
+            until("its pauses are long", async || refusals() >= 6.0).await;
+            let before = refusals();
+            for n in 0..40 {
+                fire(&one.database, &one.bus, &[set("bob", n)]).await.unwrap();
+                until("it is sent", async || broker.published().len() as u64 == n + 1).await;
+            }
+            // Its pauses double up to seconds: so often would take more than a minute.
+            let more = refusals() - before;
+            assert!(more < 20.0, "{more} times");
+            broker.refuse_none();
+            until("all are sent", async || rows(&one.database).await == 0).await;
+            one.end().await;
+        });
+    }
+
+    fn what_is_brought_back_is_sent_before_what_came_later_and_waits(own: Own) {
+        with(&own, async |url, _| {
+            let broker = Broker::default();
+            let one = Process::start(&url, &broker, impatient()).await;
+            broker.refuse("alice", "no");
+            fire(&one.database, &one.bus, &[set("alice", 1)]).await.unwrap();
+            until("it is set aside", async || number(&one.database, ASIDE).await == 1).await;
+            broker.refuse_none();
+            // Nobody sends until it is back.
+            one.outbox.close(stored::PATIENCE).await;
+            fire(&one.database, &one.bus, &[set("alice", 2), set("alice", 3)]).await.unwrap();
+            let aside = one.outbox.set_aside(10).await.unwrap();
+            assert!(one.outbox.bring_back(aside[0].id).await.unwrap());
+            assert_eq!(rows(&one.database).await, 3);
+            let two = Process::start(&url, &broker, quick()).await;
+            until("all are sent", async || rows(&two.database).await == 0).await;
+            assert_eq!(broker.published(), [set("alice", 1), set("alice", 2), set("alice", 3)]);
+            one.end().await;
+            two.end().await;
+        });
+    }
+
     fn what_the_broker_says_of_itself_is_no_events_fault(own: Own) {
         with(&own, async |url, _| {
             let broker = Broker::default();

@@ -135,3 +135,38 @@ async fn send_lane(inner: &Inner, figures: &Figures, lane: Vec<Ready>, became: &
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use logcontext::{FutureExt as _, LogContext, testing};
+
+    use super::*;
+    use crate::message::Message;
+    use crate::{Bus, BusConfig};
+
+    fn ready(id: i64) -> Ready {
+        let message = Message { head: Bytes::new(), body: Bytes::new() };
+        let publish = Publish { event: "presence.set", partition: 0, message };
+        Ready { id, lane: 7, read: Instant::now(), age: Duration::ZERO, publish }
+    }
+
+    /// As after a process has stood still: where no event has to wait for the broker, nothing else looks at the clock.
+    #[test]
+    fn nothing_is_begun_once_there_is_no_more_time() {
+        let test = testing::start();
+        let sending = async {
+            let bus = Bus::connect(&BusConfig::new("presence", "memory:")).await.unwrap();
+            let (figures, sent) = (Figures::new("bus", "database"), Sent::new(Instant::now()));
+            send(bus.inner(), &figures, vec![ready(1), ready(2)], 1, &sent).await;
+            assert_eq!(sent.take().sent, []);
+            sent.extend(Instant::now() + Duration::from_secs(600));
+            send(bus.inner(), &figures, vec![ready(1), ready(2)], 1, &sent).await;
+            assert_eq!(sent.take().sent, [(1, 7), (2, 7)]);
+            bus.close(Duration::from_secs(10)).await;
+        };
+        test.current_thread().block_on(sending.in_context(LogContext::new("TEST-1")));
+    }
+}

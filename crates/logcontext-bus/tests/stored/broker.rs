@@ -84,6 +84,11 @@ impl Broker {
         self.0.were_two.load(SeqCst)
     }
 
+    /// So many are under way now.
+    pub fn under_way(&self) -> usize {
+        self.0.under_way.lock().unwrap().values().sum()
+    }
+
     /// So many were under way at once, at most.
     pub fn most(&self) -> usize {
         self.0.most.load(SeqCst)
