@@ -119,6 +119,35 @@ fn nothing_waits_for_a_hub_that_is_tried_again_and_does_not_answer() {
     api.end();
 }
 
+/// Each time that another hub of its shard was told, the shard looks whom it is time to try again.
+#[test]
+fn a_hub_that_is_tried_again_and_does_not_answer_is_not_tried_beside_that() {
+    let (hub, other) = (Hub::start("s3cret"), Hub::start("other"));
+    // Both are of one shard.
+    let mut world = World::new(Own::sqlite(), &[("two", &hub), ("hub-0", &other)]);
+    world.settings.hubs.get_mut("hub-0").unwrap().follows_all = true;
+    let (api, sender) = (world.api(), world.sender());
+    world.until_live(2);
+    hub.set(Mode::Answer(500));
+    api.follow("two", "alice", true);
+    api.set("alice", State::Online);
+    until("it is behind", || sender.sender.as_ref().unwrap().behind() == 1);
+    hub.hold(true);
+    until("it is tried again", || hub.seen().under_way == 1);
+    for state in [State::Online, State::Offline].repeat(10) {
+        let revision = api.set("bob", state);
+        until("the other is told", || other.knows("bob") == known(revision, state.as_str()));
+    }
+    hub.set(Mode::Take);
+    hub.hold(false);
+    world.until_live(2);
+    api.until_unhandled(0);
+    // That two transactions came at once it would say at its end.
+    assert_eq!(hub.knows("alice"), known(1, "online"));
+    sender.end();
+    api.end();
+}
+
 #[test]
 fn what_a_hub_refuses_is_dropped_and_what_comes_after_it_is_sent() {
     for status in [400, 413, 422] {
@@ -246,6 +275,34 @@ fn a_change_that_seems_older_than_what_was_told_is_not_missed_while_a_hub_catche
     api.until_unhandled(0);
     assert_eq!(hub.knows("user-000"), known(2, "offline"));
     assert_eq!(hub.sizes(), [50, 50, 1, 20]);
+    sender.end();
+    api.end();
+}
+
+/// Whoever has the shard next goes on from there.
+#[test]
+fn how_far_a_hub_was_told_is_written_down_only_once_it_has_answered() {
+    let hub = Hub::start("s3cret");
+    let mut world = World::new(Own::sqlite(), &[("two", &hub)]);
+    world.settings.hubs.get_mut("two").unwrap().follows_all = true;
+    let (api, sender) = (world.api(), world.sender());
+    world.until_live(1);
+    hub.set(Mode::Answer(500));
+    for n in 0..120 {
+        api.set(&format!("user-{n:03}"), State::Online);
+    }
+    hub.allow(1);
+    hub.set(Mode::Take);
+    until("the second page is under way", || hub.sizes() == [50] && hub.seen().has_next);
+    let told = "SELECT count(*) FROM presence p JOIN destinations d
+        ON (p.changed_at, p.user_name) <= (d.position_at, d.position_user)";
+    assert_eq!(world.own.number(told), 50);
+    sender.kill();
+    hub.allow(usize::MAX);
+    let sender = world.sender();
+    world.until_live(1);
+    assert!((0..120).all(|n| hub.knows(&format!("user-{n:03}")) == known(1, "online")));
+    api.until_unhandled(0);
     sender.end();
     api.end();
 }
