@@ -1,10 +1,12 @@
 //! Listeners that each process has for itself; and what their handlers are called.
 mod support;
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use logcontext::{Supervisor, current_context};
-use logcontext_bus::{Bus, BusConfig, ListenError, Listener, OnError, Retention};
+use logcontext_bus::transport::{Connector, Link, Memory, Transport};
+use logcontext_bus::{Bus, BusConfig, ConnectError, ListenError, Listener, OnError, Retention};
 use support::figures::Figures;
 use support::{Changed, World, changed, complaints, on_both, paused, paused_and, tell};
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -12,6 +14,20 @@ use tokio::time::sleep;
 
 const NAME: &str = "presence.changed";
 const EVERY: Duration = Duration::from_secs(10);
+
+fn keeping(config: BusConfig) -> BusConfig {
+    BusConfig { retention: Retention::default().history(5), ..config }
+}
+
+/// Connects one bus, whose connection can be cut under it for ever: it learns nothing more, and can say nothing more.
+struct Line(Memory, OnceLock<Arc<dyn Transport>>);
+
+impl Connector for Line {
+    fn connect(&self, link: Link) -> Result<Arc<dyn Transport>, ConnectError> {
+        let transport = self.0.connect(link)?;
+        Ok(Arc::clone(self.1.get_or_init(|| transport)))
+    }
+}
 
 struct Service {
     supervisor: Supervisor,
@@ -22,8 +38,11 @@ struct Service {
 
 impl Service {
     async fn start(world: &World) -> Self {
-        let keeping = |config| BusConfig { retention: Retention::default().history(5), ..config };
         let (supervisor, bus) = world.service(keeping);
+        Self::over(supervisor, bus).await
+    }
+
+    async fn over(supervisor: Supervisor, bus: Bus) -> Self {
         let (tell, heard) = tell();
         let handler = move |event: Changed| {
             let _ = tell.send(event.n);
@@ -74,14 +93,20 @@ fn each_process_hears_each_event() {
 #[test]
 fn who_lives_is_not_forgotten_and_who_is_gone_is() {
     paused(|world| async move {
-        let (mut lives, gone) = (Service::start(&world).await, Service::start(&world).await);
+        let mut lives = Service::start(&world).await;
+        let (supervisor, line) = (Supervisor::new("gone"), Line(world.broker.clone(), OnceLock::new()));
+        let connecting = || Bus::over(&keeping(World::config()), &line).unwrap();
+        let bus = supervisor.context("startup").start().scope(connecting);
+        let gone = Service::over(supervisor, bus).await;
         let bus = world.bus();
         sleep(Duration::from_secs(600)).await;
         assert_eq!(groups(&bus).await.len(), 2);
         // As if it was killed.
         let group = gone.listener.group().to_owned();
+        line.1.get().unwrap().close(Duration::ZERO).await;
         gone.supervisor.shutdown(Duration::ZERO).await;
         drop(gone);
+        assert!(groups(&bus).await.contains(&group), "it could not say that it goes");
         for n in 0..50 {
             bus.fire(&changed("alice", n)).await.unwrap();
             assert_eq!(lives.heard.recv().await, Some(n));
