@@ -172,7 +172,7 @@ stored::on_both_databases! {
             let config = BusConfig { max_message: 1_000, ..BusConfig::new("presence", "memory:") };
             let bus = logcontext_bus::Bus::over(&config, &broker).unwrap();
             let database = open(&url).await;
-            let outbox = logcontext_bus::Outbox::open_with(&bus, &database, quick()).await.unwrap();
+            let outbox = Outbox::open_with(&bus, &database, quick()).await.unwrap();
             until("the other one is sent", async || broker.published() == [set("alice", 2)]).await;
             until("it is set aside", async || figure(&supervisor, "outbox_set_aside") == Some(1.0)).await;
             let aside = outbox.set_aside(10).await.unwrap();

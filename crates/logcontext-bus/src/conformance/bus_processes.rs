@@ -42,8 +42,7 @@ pub async fn each_process_hears_each_event_and_is_forgotten_when_it_is_gone(case
         assert!(numbers.into_iter().eq(0..20));
     }
     let (dead, lives) = (services.swap_remove(2), services.remove(0));
-    dead.supervisor.shutdown(Duration::ZERO).await;
-    drop(dead);
+    dead.kill().await;
     services.remove(0).end().await;
     let forgotten = async {
         while lives.bus.groups("conformance.changed").await.expect("the groups").len() > 1 {
@@ -103,8 +102,7 @@ pub async fn each_shard_is_held_by_one_process_and_moves_when_that_is_gone(case:
     };
     reaches(&[2, 2], &services).await;
     let (dead, _) = services.remove(0);
-    dead.supervisor.shutdown(Duration::ZERO).await;
-    drop(dead);
+    dead.kill().await;
     reaches(&[4], &services).await;
     let service = case.service_with("presence", quick);
     let sharding = share(&service, 2, &held);

@@ -110,6 +110,12 @@ impl Service {
         soon("a close", self.bus.close(Duration::from_secs(10))).await;
     }
 
+    /// Ends it as if it was killed: there is nothing more that it could say to the broker.
+    pub(super) async fn kill(self) {
+        soon("a cut", self.bus.inner().transport.close(Duration::ZERO)).await;
+        soon("a shutdown", self.supervisor.shutdown(Duration::ZERO)).await;
+    }
+
     /// Fires these, of one user.
     pub(super) async fn fire_all(&self, user: &str, numbers: impl IntoIterator<Item = u64>) {
         for n in numbers {
