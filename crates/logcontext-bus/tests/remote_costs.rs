@@ -322,7 +322,7 @@ fn what_others_say_of_their_costs_is_taken_with_care() {
         assert!(matches!(answer, Err(CallError::BadResponse(_))), "{answer:?}");
         assert_eq!(remote, RemoteUsage::unknown());
         // Nobody is told of each.
-        assert!(rig.kit.records_at(tracing::Level::WARN).is_empty());
+        assert!(rig.logged(tracing::Level::WARN).is_empty());
     });
 }
 
