@@ -50,6 +50,10 @@ fn assert_in_order(broker: &Broker, count: u64) {
     }
 }
 
+/// As if another process had the lease, and for long.
+const TAKE: &str = "UPDATE logcontext_outbox_lease SET holder = 'another', until = until + 3600000";
+const FREE: &str = "UPDATE logcontext_outbox_lease SET until = 0";
+
 stored::on_both_databases! {
     fn one_of_two_sends_and_at_its_end_the_other_goes_on_at_once(own: Own) {
         with(&own, async |url, _| {
@@ -98,15 +102,14 @@ stored::on_both_databases! {
             fire(&one.database, &one.bus, &events(0, 100)).await.unwrap();
             until("it is in the middle", async || broker.published().len() == 10).await;
             // As if it had stood still for too long.
-            let taken = "UPDATE logcontext_outbox_lease SET holder = 'another', until = until + 3600000";
-            one.database.execute("take", taken, ()).await.unwrap();
+            one.database.execute("take", TAKE, ()).await.unwrap();
             until("it has noticed", async || !one.leads()).await;
             broker.take_all();
             until("it has forgotten what the broker has", async || rows(&one.database).await <= 90).await;
             tokio::time::sleep(Duration::from_millis(100)).await;
             let sent = broker.published().len();
             assert!(sent <= 10, "{sent}");
-            one.database.execute("free", "UPDATE logcontext_outbox_lease SET until = 0", ()).await.unwrap();
+            one.database.execute("free", FREE, ()).await.unwrap();
             until("all are sent", async || rows(&one.database).await == 0).await;
             assert_in_order(&broker, 100);
             one.end().await;
@@ -118,10 +121,9 @@ stored::on_both_databases! {
             let broker = Broker::default();
             let one = Process::start(&url, &broker, for_short()).await;
             until("it has the lease", async || one.leads()).await;
-            let taken = "UPDATE logcontext_outbox_lease SET holder = 'another', until = until + 3600000";
-            one.database.execute("take", taken, ()).await.unwrap();
+            one.database.execute("take", TAKE, ()).await.unwrap();
             until("it has noticed", async || !one.leads()).await;
-            one.database.execute("free", "UPDATE logcontext_outbox_lease SET until = 0", ()).await.unwrap();
+            one.database.execute("free", FREE, ()).await.unwrap();
             until("it has the lease again", async || one.leads()).await;
             one.end().await;
         });

@@ -12,7 +12,6 @@ use std::sync::OnceLock;
 
 use crate::Unavailable;
 use crate::controls::controls;
-
 use crate::port::random;
 use cluster::Cluster;
 use install::Install;

@@ -137,7 +137,8 @@ impl Server {
     }
 }
 
-/// CPU per request, in microseconds, by round and server, for a load that has a processor of its own or not; and how much of the time that its requests took each was busy.
+/// CPU per request, in microseconds, by round and server; and how much of the time that its requests took each was busy.
+/// `apart`: the load has a processor of its own.
 pub(crate) fn measure(
     servers: &mut [Server],
     connections: usize,

@@ -97,6 +97,26 @@ impl Outbox {
     /// The outbox of this database, for whoever looks after it: nothing is sent from here, and nothing is made. What is
     /// [brought back](Self::bring_back) is sent by the process that has the lease.
     ///
+    /// ```
+    /// use logcontext::{FutureExt, LogContext};
+    /// use logcontext_bus::{Bus, BusConfig, Outbox, OutboxError};
+    /// use logcontext_db::Database;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// # let work = async {
+    /// let database = Database::open("sqlite::memory:").await.unwrap();
+    /// assert!(matches!(Outbox::without_relay(&database).await, Err(OutboxError::Absent)));
+    ///
+    /// let bus = Bus::connect(&BusConfig::new("presence", "memory:")).await.unwrap();
+    /// let _sends = Outbox::open(&bus, &database).await.unwrap();
+    /// let looked_after = Outbox::without_relay(&database).await.unwrap();
+    /// assert_eq!(looked_after.set_aside(10).await.unwrap(), []);
+    /// # };
+    /// # work.in_context(LogContext::new("command")).await;
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// If there is none; and the database's.
     pub async fn without_relay(database: &Database) -> Result<Self, OutboxError> {

@@ -124,7 +124,7 @@ impl Rig {
     /// What was logged at this level, with the name of its context.
     pub(crate) fn logged(&self, level: tracing::Level) -> Vec<(String, String)> {
         // That a poll was held up is said where the machine has others to serve.
-        let is_ours = |record: &testing::Record| record.target != "logcontext::executor";
+        let is_ours = |record: &testing::Record| record.message != "blocked the executor";
         let records = self.kit.records_at(level).into_iter().filter(is_ours);
         records.map(|record| (record.context.name().to_owned(), record.message)).collect()
     }

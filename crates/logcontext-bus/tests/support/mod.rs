@@ -264,7 +264,7 @@ pub async fn done(bus: &Bus, event: &str, group: &str) {
 /// What was said of failures: errors and warnings. That a poll was held up is said where the machine has others to serve.
 pub fn complaints(test: &Test) -> Vec<testing::Record> {
     let is_complaint = |record: &testing::Record| {
-        record.level <= tracing::Level::WARN && record.target != "logcontext::executor"
+        record.level <= tracing::Level::WARN && record.message != "blocked the executor"
     };
     test.records().into_iter().filter(is_complaint).collect()
 }

@@ -102,17 +102,22 @@ impl Wire {
             }
             RequestErrorKind::InvalidSubject => Failure::Refused("a subject that cannot be".to_owned()),
             RequestErrorKind::TimedOut => Failure::Lost(format!("no answer within {ANSWERING:?}").into()),
-            RequestErrorKind::Other => {
-                // Who tries again at once is to find that this one is over.
-                let _ = timeout(LEAVING, self.gone()).await;
-                Failure::gone()
-            }
+            RequestErrorKind::Other => self.lost().await,
         })
+    }
+
+    /// Its end has begun: who tries again at once is to find that it is over.
+    async fn lost(&self) -> Failure {
+        let _ = timeout(LEAVING, self.gone()).await;
+        Failure::gone()
     }
 
     /// Sends it, with nobody to say whether it came.
     pub(super) async fn tell(&self, subject: String, payload: impl Into<Bytes>) -> Result<(), Failure> {
-        self.client.publish(subject, payload.into()).await.map_err(|_| Failure::gone())
+        match self.client.publish(subject, payload.into()).await {
+            Ok(()) => Ok(()),
+            Err(_) => Err(self.lost().await),
+        }
     }
 
     /// The same, with where an answer would go.
@@ -123,23 +128,27 @@ impl Wire {
         payload: impl Into<Bytes>,
     ) -> Result<(), Failure> {
         use async_nats::PublishErrorKind::MaxPayloadExceeded;
-        self.client.publish_with_reply(subject, reply, payload.into()).await.map_err(|error| {
-            if error.kind() == MaxPayloadExceeded {
-                Failure::Refused(error.to_string())
-            } else {
-                Failure::gone()
-            }
-        })
+        match self.client.publish_with_reply(subject, reply, payload.into()).await {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == MaxPayloadExceeded => Err(Failure::Refused(error.to_string())),
+            Err(_) => Err(self.lost().await),
+        }
     }
 
     /// Hears of what is published there.
     pub(super) async fn hear(&self, subject: String) -> Result<Subscriber, Failure> {
-        self.client.subscribe(subject).await.map_err(|_| Failure::gone())
+        match self.client.subscribe(subject).await {
+            Ok(heard) => Ok(heard),
+            Err(_) => Err(self.lost().await),
+        }
     }
 
     /// The same, where one of all that hear it is enough.
     pub(super) async fn hear_as_one(&self, subject: String) -> Result<Subscriber, Failure> {
-        self.client.queue_subscribe(subject, "one".to_owned()).await.map_err(|_| Failure::gone())
+        match self.client.queue_subscribe(subject, "one".to_owned()).await {
+            Ok(heard) => Ok(heard),
+            Err(_) => Err(self.lost().await),
+        }
     }
 
     /// Ends it, whoever still has a hold on it.
