@@ -37,6 +37,8 @@ struct Connection {
     /// The client as text: written once a connection, not once a request.
     client: Arc<str>,
     closed_by_client: AtomicBool,
+    left: AtomicBool,
+    has_body: AtomicBool,
     refused: AtomicBool,
 }
 
@@ -85,6 +87,8 @@ impl ConnectionInfo {
             tls: false,
             client,
             closed_by_client: AtomicBool::new(false),
+            left: AtomicBool::new(false),
+            has_body: AtomicBool::new(false),
             refused: AtomicBool::new(false),
         }))
     }
@@ -104,6 +108,8 @@ impl ConnectionInfo {
             tls: true,
             client: Arc::clone(client),
             closed_by_client: AtomicBool::new(self.is_closed_by_client()),
+            left: AtomicBool::new(self.has_left()),
+            has_body: AtomicBool::new(self.has_body()),
             refused: AtomicBool::new(self.is_refused()),
         }))
     }
@@ -154,6 +160,26 @@ impl ConnectionInfo {
     #[cfg(feature = "server")]
     pub(crate) fn set_closed_by_client(&self) {
         self.0.closed_by_client.store(true, Relaxed);
+    }
+
+    /// Has the client left while nothing was read from it? Nobody waits for what its request comes to.
+    pub(crate) fn has_left(&self) -> bool {
+        self.0.left.load(Relaxed)
+    }
+
+    #[cfg(feature = "server")]
+    pub(crate) fn set_left(&self) {
+        self.0.left.store(true, Relaxed);
+    }
+
+    /// Has the request that is under way a body?
+    pub(crate) fn has_body(&self) -> bool {
+        self.0.has_body.load(Relaxed)
+    }
+
+    #[cfg(feature = "server")]
+    pub(crate) fn set_has_body(&self, has_body: bool) {
+        self.0.has_body.store(has_body, Relaxed);
     }
 
     /// Was the client refused while it may still have been sending?

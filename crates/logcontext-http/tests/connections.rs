@@ -110,6 +110,35 @@ fn clients_may_be_given_all_the_time_that_there_is() {
 }
 
 #[test]
+fn the_time_for_the_head_of_a_request_is_not_its_handlers_and_begins_anew_with_each() {
+    const LIMIT: Duration = Duration::from_millis(100);
+    let test = testing::start();
+    let sleepy = || async {
+        tokio::time::sleep(2 * LIMIT).await;
+        "awake"
+    };
+    let app = Router::new().route("/", get(|| async { "here" })).route("/sleepy", get(sleepy));
+    let app = app.layer(ContextLayer::new());
+    for runtime in runtimes(&test) {
+        runtime.block_on(async {
+            let options = ServeOptions::default().header_read_timeout(LIMIT);
+            let server = Server::start_with(&test, app.clone(), options).await;
+            let mut client = server.connect().await;
+            for _ in 0..3 {
+                client.send("GET /sleepy", "").await;
+                client.until("\r\n\r\nawake").await;
+                client.send("GET /", "").await;
+                client.until("\r\n\r\nhere").await;
+            }
+            let start = std::time::Instant::now();
+            // The server says goodbye to who says no more.
+            assert_eq!(client.rest().await, "");
+            assert!(start.elapsed() >= LIMIT / 2, "{:?}", start.elapsed());
+        });
+    }
+}
+
+#[test]
 fn what_is_wrong_with_clients_is_logged_at_debug_level_in_the_context_of_their_connection() {
     let test = testing::start();
     let reading = Router::new().route(

@@ -19,6 +19,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tower_service::Service;
 
+use super::head_timeout::{HeadClock, HeadTimeout};
+use super::serving::Serving;
 use super::stream::Stream;
 use super::{Finish, Server};
 use crate::connection::ConnectionInfo;
@@ -98,7 +100,7 @@ impl Drop for CutOff {
 }
 
 /// Serves the requests of one connection. The connection comes first: it is dropped last, after all that runs on it.
-pub(super) async fn drive<I, S, B>(mut connection: Connection, io: I, service: S, http: http1::Builder)
+pub(super) async fn drive<I, S, B>(mut connection: Connection, io: I, service: S, mut http: http1::Builder)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: Service<http::Request<Incoming>, Response = http::Response<B>> + Clone + Send + 'static,
@@ -109,34 +111,39 @@ where
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let info = connection.info.clone();
-    let stream = Stream::new(io, info.clone());
+    let stream = TokioIo::new(Stream::new(io, info.clone()));
+    let clock = HeadClock::new();
+    http.timer(clock.clone());
+    let head = HeadTimeout::new(clock.clone());
     let service = TowerToHyperService::new(service);
-    let extensions = with_room(info);
+    let (extensions, of) = (with_room(info.clone()), info.clone());
     let service = service_fn(move |mut request: http::Request<Incoming>| {
+        clock.has_come();
+        of.set_has_body(!request.body().is_end_stream());
         let own = std::mem::replace(request.extensions_mut(), extensions.clone());
         request.extensions_mut().extend(own);
         service.call(request)
     });
     let ending = {
-        let mut serving = pin!(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
+        let http = http.serve_connection(stream, service).with_upgrades();
+        let mut serving = pin!(Serving { http, head, info });
         let phase = &mut connection.phase;
         let early = tokio::select! {
             biased;
-            result = serving.as_mut() => Some(result),
+            ending = serving.as_mut() => Some(ending),
             () = has_begun(&connection.leaves_serving, reached(phase, Phase::Draining)) => None,
         };
-        let result = match early {
-            Some(result) => result,
+        match early {
+            Some(ending) => ending,
             None => {
-                serving.as_mut().graceful_shutdown();
+                serving.as_mut().project().http.graceful_shutdown();
                 tokio::select! {
                     biased;
-                    result = serving.as_mut() => result,
+                    ending = serving.as_mut() => ending,
                     () = reached(phase, Phase::Aborting) => return,
                 }
             }
-        };
-        ending(result)
+        }
     };
     connection.end(ending);
 }
@@ -178,14 +185,6 @@ async fn reached(phase: &mut watch::Receiver<Phase>, wanted: Phase) {
     if server_is_gone && wanted == Phase::Aborting {
         std::future::pending::<()>().await;
     }
-}
-
-fn ending(result: hyper::Result<()>) -> Ending {
-    let Err(error) = result else { return Ending::Ok };
-    let cause = error.source().map(tracing::field::display);
-    tracing::debug!(target: "logcontext::http", %error, cause, "connection broke off");
-    // What the client sent, or what the service answered instead of a response; the rest is the way of networks.
-    if error.is_parse() || error.is_user() { Ending::Failed } else { Ending::Cancelled }
 }
 
 #[cfg(test)]

@@ -2,12 +2,13 @@
 
 mod accept;
 mod connection;
+mod head_timeout;
 mod listener;
 mod options;
 #[cfg(feature = "axum")]
 mod router;
+mod serving;
 mod stream;
-mod timer;
 #[cfg(feature = "tls")]
 mod tls;
 
@@ -25,7 +26,6 @@ use tokio::sync::{Semaphore, watch};
 use tower_service::Service;
 
 use connection::{Connection, Phase};
-use timer::ConnectionTimer;
 
 pub use listener::Listener;
 pub use options::ServeOptions;
@@ -130,6 +130,8 @@ impl Server {
         let mut http = http1::Builder::new();
         // What is added to a moment has an end.
         http.header_read_timeout(options.header_read_timeout.min(LONGEST));
+        // The stream sees to that.
+        http.half_close(true);
         Self {
             supervisor,
             options,
@@ -186,8 +188,7 @@ impl Server {
             let connection = Connection::new(self, info, place);
             let context = connection.context().clone();
             // Started in the connection's own context, so that it runs there, and is listed under its name.
-            let mut http = self.http.clone();
-            http.timer(ConnectionTimer::default());
+            let http = self.http.clone();
             let service = service.clone();
             #[cfg(feature = "tls")]
             if let Some(tls) = self.options.tls.clone() {

@@ -1,3 +1,5 @@
+//! A client's stream as the server sees it.
+
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
@@ -12,27 +14,108 @@ use crate::connection::ConnectionInfo;
 /// How long a client that was refused may take to notice.
 const LINGER: Duration = Duration::from_secs(2);
 
+/// So many bytes in several parts are written as one: to copy them takes less than to have the kernel collect them.
+const SMALL: usize = 2 * 1_024;
+
+/// A client that says more while its request is under way is still there: of that, so many bytes are kept.
+const AHEAD: usize = 16;
+
 pin_project_lite::pin_project! {
     /// A client's stream, which tells when the client has closed its end.
+    ///
+    /// It looks for that by itself while a request is under way, because hyper, which reads nothing then, is
+    /// [told not to](hyper::server::conn::http1::Builder::half_close): it would take a new buffer for it with each
+    /// request, as the request still has the old one.
     pub(super) struct Stream<I> {
         #[pin]
         io: I,
         info: ConnectionInfo,
+        ahead: Ahead,
+        last_read: LastRead,
         lingering: Option<Pin<Box<Sleep>>>,
     }
 }
 
+/// How the last read ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum LastRead {
+    /// Not so far: who waits for it will see the client's end.
+    Waits,
+    /// With bytes, just now: who got them may be about to read on.
+    Just,
+    /// With bytes.
+    #[default]
+    Before,
+}
+
+/// What was found by looking for the client's end.
+#[derive(Default)]
+struct Ahead {
+    bytes: [u8; AHEAD],
+    length: usize,
+    error: Option<io::Error>,
+}
+
 impl<I> Stream<I> {
     pub(super) fn new(io: I, info: ConnectionInfo) -> Self {
-        Self { io, info, lingering: None }
+        Self { io, info, ahead: Ahead::default(), last_read: LastRead::default(), lingering: None }
+    }
+}
+
+impl<I: AsyncRead> Stream<I> {
+    /// Between reads: is the client still there? Who polls this is woken when there is something to see.
+    fn look_ahead(self: Pin<&mut Self>, cx: &mut Context<'_>) {
+        let this = self.project();
+        if *this.last_read == LastRead::Waits || !this.ahead.is_empty() {
+            return;
+        }
+        if std::mem::replace(this.last_read, LastRead::Before) == LastRead::Just && this.info.has_body() {
+            // A handler that reads its request's body is to see there that the rest of it does not come: it is asked
+            // before the next look.
+            cx.waker().wake_by_ref();
+            return;
+        }
+        let mut buf = ReadBuf::new(&mut this.ahead.bytes);
+        let Poll::Ready(result) = this.io.poll_read(cx, &mut buf) else { return };
+        this.ahead.length = buf.filled().len();
+        this.ahead.error = result.err();
+        if this.ahead.length == 0 {
+            this.info.set_closed_by_client();
+            this.info.set_left();
+        }
+    }
+}
+
+impl Ahead {
+    #[inline]
+    fn is_empty(&self) -> bool {
+        self.length == 0 && self.error.is_none()
+    }
+
+    #[cold]
+    fn take(&mut self, buf: &mut ReadBuf<'_>) -> io::Result<()> {
+        if let Some(error) = self.error.take() {
+            return Err(error);
+        }
+        let taken = self.length.min(buf.remaining());
+        buf.put_slice(&self.bytes[..taken]);
+        self.bytes.copy_within(taken..self.length, 0);
+        self.length -= taken;
+        Ok(())
     }
 }
 
 impl<I: AsyncRead> AsyncRead for Stream<I> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.project();
+        if !this.ahead.is_empty() {
+            *this.last_read = LastRead::Just;
+            return Poll::Ready(this.ahead.take(buf));
+        }
         let (room, before) = (buf.remaining(), buf.filled().len());
-        let result = ready!(this.io.poll_read(cx, buf));
+        let result = this.io.poll_read(cx, buf);
+        *this.last_read = if result.is_pending() { LastRead::Waits } else { LastRead::Just };
+        let result = ready!(result);
         if result.is_err() || (room > 0 && buf.filled().len() == before) {
             this.info.set_closed_by_client();
         }
@@ -41,23 +124,39 @@ impl<I: AsyncRead> AsyncRead for Stream<I> {
 }
 
 impl<I: AsyncRead + AsyncWrite> AsyncWrite for Stream<I> {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.project().io.poll_write(cx, bytes)
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = self.as_mut().project().io.poll_write(cx, bytes);
+        if written.is_pending() {
+            self.look_ahead(cx);
+        }
+        written
     }
 
     fn poll_write_vectored(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.project().io.poll_write_vectored(cx, parts)
+        if parts.len() > 1 && parts.iter().map(|part| part.len()).sum::<usize>() <= SMALL {
+            let mut room = [MaybeUninit::uninit(); SMALL];
+            let mut whole = ReadBuf::uninit(&mut room);
+            parts.iter().for_each(|part| whole.put_slice(part));
+            return self.poll_write(cx, whole.filled());
+        }
+        let written = self.as_mut().project().io.poll_write_vectored(cx, parts);
+        if written.is_pending() {
+            self.look_ahead(cx);
+        }
+        written
     }
 
     fn is_write_vectored(&self) -> bool {
         self.io.is_write_vectored()
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// hyper flushes at the end of each of its polls, whether there is something to flush or not.
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.as_mut().look_ahead(cx);
         self.project().io.poll_flush(cx)
     }
 
@@ -93,5 +192,146 @@ fn poll_discard<I: AsyncRead>(mut io: Pin<&mut I>, cx: &mut Context<'_>) -> Poll
         if result.is_err() || buf.filled().is_empty() {
             return Poll::Ready(());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::task::Waker;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    fn stream<I>(io: I) -> (Stream<I>, ConnectionInfo) {
+        let info = ConnectionInfo::unix();
+        (Stream::new(io, info.clone()), info)
+    }
+
+    #[tokio::test]
+    async fn what_a_client_says_while_it_is_looked_for_is_read_afterwards() {
+        let (io, mut client) = tokio::io::duplex(1_000);
+        let (mut stream, info) = stream(io);
+        let said: Vec<u8> = (0..100).collect();
+        client.write_all(&said).await.unwrap();
+        stream.flush().await.unwrap();
+        assert_eq!(stream.ahead.length, AHEAD);
+        drop(client);
+        stream.flush().await.unwrap();
+        assert!(!info.has_left(), "there is something to read before that");
+        let mut read = Vec::new();
+        let mut some = [0; 5];
+        loop {
+            match stream.read(&mut some).await.unwrap() {
+                0 => break,
+                n => read.extend_from_slice(&some[..n]),
+            }
+        }
+        assert_eq!(read, said);
+        assert!(info.is_closed_by_client());
+    }
+
+    #[tokio::test]
+    async fn who_reads_sees_the_end_and_who_does_not_is_told() {
+        for is_read in [false, true] {
+            let (io, client) = tokio::io::duplex(10);
+            let (mut stream, info) = stream(io);
+            if is_read {
+                let mut room = [0; 10];
+                let mut room = ReadBuf::new(&mut room);
+                let nobody = &mut Context::from_waker(Waker::noop());
+                assert!(Pin::new(&mut stream).poll_read(nobody, &mut room).is_pending());
+            }
+            stream.flush().await.unwrap();
+            drop(client);
+            assert!(!info.has_left());
+            stream.flush().await.unwrap();
+            assert_eq!(info.has_left(), !is_read);
+            assert_eq!(stream.read(&mut [0; 10]).await.unwrap(), 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn who_waits_to_write_is_told_as_well() {
+        for parts in [1, 2] {
+            let (io, mut client) = tokio::io::duplex(10);
+            let (mut stream, info) = stream(io);
+            let bytes = [0; SMALL];
+            let parts = vec![io::IoSlice::new(&bytes); parts];
+            client.write_all(b"half").await.unwrap();
+            let mut written = 0;
+            let mut write = async || {
+                written += poll_fn(|cx| Pin::new(&mut stream).poll_write_vectored(cx, &parts)).await.unwrap();
+            };
+            write().await;
+            let waiting = tokio::time::timeout(Duration::from_millis(1), write()).await;
+            assert!(waiting.is_err());
+            assert_eq!((written, &stream.ahead.bytes[..4], info.has_left()), (10, &b"half"[..], false));
+        }
+    }
+
+    /// Fails with this when it is read, once; takes what is written, and says in what pieces.
+    #[derive(Default)]
+    struct Scripted {
+        error: Option<io::Error>,
+        written: Vec<Vec<usize>>,
+    }
+
+    impl AsyncRead for Scripted {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            _: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            Poll::Ready(self.error.take().map_or(Ok(()), Err))
+        }
+    }
+
+    impl AsyncWrite for Scripted {
+        fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, b: &[u8]) -> Poll<io::Result<usize>> {
+            self.written.push(vec![b.len()]);
+            Poll::Ready(Ok(b.len()))
+        }
+
+        fn poll_write_vectored(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            parts: &[io::IoSlice<'_>],
+        ) -> Poll<io::Result<usize>> {
+            self.written.push(parts.iter().map(|part| part.len()).collect());
+            Poll::Ready(Ok(parts.iter().map(|part| part.len()).sum()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn an_error_that_was_found_by_looking_is_told_to_who_reads_next() {
+        let error = Some(io::ErrorKind::ConnectionReset.into());
+        let (mut stream, info) = stream(Scripted { error, ..Scripted::default() });
+        stream.flush().await.unwrap();
+        assert!(info.has_left());
+        stream.flush().await.unwrap();
+        assert_eq!(stream.read(&mut [0]).await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+        assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn little_is_written_in_one_piece_and_much_as_it_is() {
+        let (mut stream, _) = stream(Scripted::default());
+        let bytes = [0; SMALL];
+        for lengths in [&[300, 20][..], &[SMALL - 1, 1], &[SMALL, 1], &[7], &[0, 0]] {
+            let parts: Vec<_> = lengths.iter().map(|&length| io::IoSlice::new(&bytes[..length])).collect();
+            let n = poll_fn(|cx| Pin::new(&mut stream).poll_write_vectored(cx, &parts)).await.unwrap();
+            assert_eq!(n, lengths.iter().sum::<usize>());
+        }
+        assert_eq!(stream.io.written, [vec![320], vec![SMALL], vec![SMALL, 1], vec![7], vec![0]]);
     }
 }
