@@ -168,8 +168,8 @@ impl ConnectionInfo {
     }
 
     #[cfg(feature = "server")]
-    pub(crate) fn set_left(&self) {
-        self.0.left.store(true, Relaxed);
+    pub(crate) fn set_left(&self, left: bool) {
+        self.0.left.store(left, Relaxed);
     }
 
     /// Has the request that is under way a body?

@@ -221,16 +221,21 @@ fn who_leaves_after_their_answer_has_left_nothing_undone() {
                 let app = Router::new().route("/", get(|| async { "ok" })).layer(ContextLayer::new());
                 let options = ServeOptions::default().name(&*name);
                 let (_server, door) = start_under(kind, &files, test.supervisor(), app, options).await;
-                for headers in ["", "connection: close\r\n"].repeat(20) {
+                for (headers, is_rude) in
+                    [("", false), ("connection: close\r\n", false), ("", true)].repeat(20)
+                {
                     let mut client = door.connect().await;
                     client.send("GET /", headers).await;
                     client.until("\r\n\r\nok").await;
+                    if is_rude {
+                        Io::reset(&client.stream);
+                    }
                 }
                 let is_over = || totals(&test, ContextKind::Connection, &name).in_flight == 0;
                 until("all connections are closed", is_over).await;
             });
             let connections = totals(&test, ContextKind::Connection, &name);
-            assert_eq!((connections.started, connections.ok), (40, 40), "{name}");
+            assert_eq!((connections.started, connections.ok), (60, 60), "{name}");
         }
     }
     assert!(access_lines(&test).iter().all(|line| line.context.ending() == Some(Ending::Ok)));

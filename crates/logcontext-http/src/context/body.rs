@@ -56,8 +56,22 @@ impl<B: Body> Body for ContextBody<B> {
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let mut this = self.project();
         let Some(body) = this.body.as_mut().as_pin_mut() else { return Poll::Ready(None) };
-        let size = &mut *this.size;
-        let (frame, end) = match catch_panic(|| body.with(|body| next_of(body, cx, size))) {
+        let (size, exchange) = (&mut *this.size, &mut *this.exchange);
+        let poll = |body: Pin<&mut Option<B>>| {
+            let (frame, end) = ready!(next_of(body, cx, size));
+            if let Some(exchange) = exchange {
+                if let Some(Ok(frame)) = &frame
+                    && let Some(data) = frame.data_ref()
+                {
+                    exchange.sends(data.remaining());
+                }
+                if let Some(end) = end {
+                    exchange.tell(end);
+                }
+            }
+            Poll::Ready((frame, end))
+        };
+        let (frame, end) = match catch_panic(|| body.with(poll)) {
             Ok(Poll::Pending) => return Poll::Pending,
             Ok(Poll::Ready(next)) => next,
             Err(mut panic) => {
@@ -72,12 +86,6 @@ impl<B: Body> Body for ContextBody<B> {
                 panic.resume()
             }
         };
-        if let Some(exchange) = this.exchange.as_mut()
-            && let Some(Ok(frame)) = &frame
-            && let Some(data) = frame.data_ref()
-        {
-            exchange.sends(data.remaining());
-        }
         if let Some(end) = end {
             this.body.set(None);
             *this.size = SizeHint::with_exact(0);

@@ -24,6 +24,8 @@ pub(crate) struct Exchange {
     shows_timing: bool,
     panicked: bool,
     response: Option<Response>,
+    /// How it has ended, once the access line has told it.
+    told: Option<Ending>,
     over: bool,
 }
 
@@ -74,6 +76,7 @@ impl Exchange {
             shows_timing: false,
             panicked: false,
             response: None,
+            told: None,
             over: false,
         }
     }
@@ -135,18 +138,20 @@ impl Exchange {
         }
     }
 
-    /// Ends it: the access line, and the context is finished. The handler and the body must be gone by now.
-    pub(crate) fn end(&mut self, end: End) {
-        if std::mem::replace(&mut self.over, true) {
+    /// Tells how it ends, in the access line; what follows is but to leave the context and to [end](Self::end). The
+    /// handler and the body must be gone by now. For who is still in the context: otherwise it is entered for the line.
+    pub(crate) fn tell(&mut self, end: End) {
+        if self.told.is_some() {
             return;
         }
         let to_nobody = self.response.as_ref().is_some_and(|response| response.to_nobody);
         let end = if to_nobody && end == End::Complete { End::Left } else { end };
+        let ending = self.ending(end);
+        self.told = Some(ending);
         if !self.labelled && self.context.label().is_none() {
             let method = self.context.request().map_or("", |request| request.method());
             label::set(&self.context, method, label::UNMATCHED);
         }
-        let ending = self.ending(end);
         access::log(&access::Facts {
             context: &self.context,
             connection: &self.connection,
@@ -159,7 +164,17 @@ impl Exchange {
             complete: end == End::Complete,
             ending,
         });
-        self.context.finish_as(ending);
+    }
+
+    /// Ends it: the access line, if it has not been told, and the context is finished. The handler and the body must be
+    /// gone by now.
+    pub(crate) fn end(&mut self, end: End) {
+        self.tell(end);
+        if !std::mem::replace(&mut self.over, true)
+            && let Some(ending) = self.told
+        {
+            self.context.finish_as(ending);
+        }
     }
 
     fn ending(&self, end: End) -> Ending {

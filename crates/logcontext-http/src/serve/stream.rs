@@ -48,12 +48,20 @@ enum LastRead {
     Before,
 }
 
-/// What was found by looking for the client's end.
+impl LastRead {
+    fn of<T>(read: &Poll<T>) -> Self {
+        if read.is_pending() { Self::Waits } else { Self::Just }
+    }
+}
+
+/// What has come and nobody has read.
 #[derive(Default)]
 struct Ahead {
     bytes: [u8; AHEAD],
     length: usize,
     error: Option<io::Error>,
+    /// Somebody has asked for the error.
+    is_due: bool,
 }
 
 impl<I> Stream<I> {
@@ -81,7 +89,7 @@ impl<I: AsyncRead> Stream<I> {
         this.ahead.error = result.err();
         if this.ahead.length == 0 {
             this.info.set_closed_by_client();
-            this.info.set_left();
+            this.info.set_left(true);
         }
     }
 }
@@ -92,34 +100,51 @@ impl Ahead {
         self.length == 0 && self.error.is_none()
     }
 
+    /// An error is told at the second time of asking. hyper asks once at the end of each response, where an error is one
+    /// of the connection, and then for the next request, where it is but a client that has left.
     #[cold]
-    fn take(&mut self, buf: &mut ReadBuf<'_>) -> io::Result<()> {
-        if let Some(error) = self.error.take() {
-            return Err(error);
+    fn poll_take(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.length > 0 {
+            let taken = self.length.min(buf.remaining());
+            buf.put_slice(&self.bytes[..taken]);
+            self.bytes.copy_within(taken..self.length, 0);
+            self.length -= taken;
+        } else if !std::mem::replace(&mut self.is_due, true) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        } else if let Some(error) = self.error.take() {
+            self.is_due = false;
+            return Poll::Ready(Err(error));
         }
-        let taken = self.length.min(buf.remaining());
-        buf.put_slice(&self.bytes[..taken]);
-        self.bytes.copy_within(taken..self.length, 0);
-        self.length -= taken;
-        Ok(())
+        Poll::Ready(Ok(()))
     }
 }
 
 impl<I: AsyncRead> AsyncRead for Stream<I> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.project();
-        if !this.ahead.is_empty() {
-            *this.last_read = LastRead::Just;
-            return Poll::Ready(this.ahead.take(buf));
+        if this.ahead.is_empty() {
+            let (room, before) = (buf.remaining(), buf.filled().len());
+            let read = this.io.poll_read(cx, buf);
+            *this.last_read = LastRead::of(&read);
+            match ready!(read) {
+                Ok(()) => {
+                    if room > 0 && buf.filled().len() == before {
+                        this.info.set_closed_by_client();
+                    }
+                    return Poll::Ready(Ok(()));
+                }
+                Err(error) => {
+                    this.info.set_closed_by_client();
+                    this.ahead.error = Some(error);
+                }
+            }
         }
-        let (room, before) = (buf.remaining(), buf.filled().len());
-        let result = this.io.poll_read(cx, buf);
-        *this.last_read = if result.is_pending() { LastRead::Waits } else { LastRead::Just };
-        let result = ready!(result);
-        if result.is_err() || (room > 0 && buf.filled().len() == before) {
-            this.info.set_closed_by_client();
-        }
-        Poll::Ready(result)
+        // Who reads sees to the end.
+        this.info.set_left(false);
+        let taken = this.ahead.poll_take(cx, buf);
+        *this.last_read = LastRead::of(&taken);
+        taken
     }
 }
 
@@ -320,7 +345,21 @@ mod tests {
         assert!(info.has_left());
         stream.flush().await.unwrap();
         assert_eq!(stream.read(&mut [0]).await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+        assert!(!info.has_left(), "who reads sees to the end");
         assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn an_error_is_told_at_the_second_time_of_asking_and_who_asks_is_woken() {
+        let error = Some(io::ErrorKind::ConnectionReset.into());
+        let (mut stream, info) = stream(Scripted { error, ..Scripted::default() });
+        let mut room = [0; 10];
+        let mut room = ReadBuf::new(&mut room);
+        let nobody = &mut Context::from_waker(Waker::noop());
+        assert!(Pin::new(&mut stream).poll_read(nobody, &mut room).is_pending());
+        assert!(info.is_closed_by_client());
+        let again = Pin::new(&mut stream).poll_read(nobody, &mut room);
+        assert!(matches!(again, Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::ConnectionReset));
     }
 
     #[tokio::test]
