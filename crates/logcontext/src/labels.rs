@@ -1,5 +1,6 @@
 //! The labels of one supervisor: what its contexts are totalled by. They are few, and stay as long as it does.
 
+use std::cell::Cell;
 use std::sync::atomic::AtomicU64;
 #[cfg(feature = "tokio")]
 use std::sync::atomic::Ordering::Relaxed;
@@ -19,6 +20,14 @@ const CHUNK: usize = 64;
 const CHUNKS: usize = (ContextKind::COUNT * (LIMIT + 1)).div_ceil(CHUNK);
 
 type Chunk = Box<[OnceLock<Label>; CHUNK]>;
+
+/// So many labels a thread finds again without asking anybody.
+const GUESSES: usize = 64;
+
+thread_local! {
+    /// Where labels were found last, by what is cheap to know of their names. Guesses: of whichever supervisor.
+    static GUESSED: [Cell<u32>; GUESSES] = const { [const { Cell::new(0) }; GUESSES] };
+}
 
 #[derive(Debug)]
 pub(crate) struct Label {
@@ -57,10 +66,23 @@ impl Default for Labels {
 }
 
 impl Labels {
-    /// The label of this name; made if it is new.
+    /// The label of this name; made if it is new. Most are where this thread has found them last: the lock's memory is
+    /// written by all threads that take it.
     pub(crate) fn named(&self, kind: ContextKind, name: &str) -> &Label {
+        let place = place(name);
+        let guessed = GUESSED.try_with(|guessed| guessed[place].get()).unwrap_or(0);
+        match self.get(guessed as usize) {
+            Some(label) if label.kind == kind && *label.name == *name => label,
+            _ => self.look_up(kind, name, place),
+        }
+    }
+
+    #[inline(never)]
+    fn look_up(&self, kind: ContextKind, name: &str, place: usize) -> &Label {
         let known = read(&self.names).by_kind[kind as usize].get(name).copied();
-        known.and_then(|index| self.get(index)).unwrap_or_else(|| self.make(kind, name))
+        let label = known.and_then(|index| self.get(index)).unwrap_or_else(|| self.make(kind, name));
+        let _ = GUESSED.try_with(|guessed| guessed[place].set(u32::try_from(label.index).unwrap_or(0)));
+        label
     }
 
     #[cold]
@@ -91,9 +113,39 @@ impl Labels {
     }
 }
 
+/// Routes differ in their length, or at their end.
+fn place(name: &str) -> usize {
+    let bytes = name.as_bytes();
+    let at = |from_end: usize| bytes.len().checked_sub(from_end).map_or(0, |at| usize::from(bytes[at]));
+    (bytes.len() ^ at(3) ^ (at(6) << 2)) % GUESSES
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_another_supervisor_or_kind_calls_so_is_another_label() {
+        let (one, two) = (Labels::default(), Labels::default());
+        for name in ["first", "GET /a"] {
+            one.named(ContextKind::Request, name);
+        }
+        for (labels, kind) in [
+            (&one, ContextKind::Request),
+            (&two, ContextKind::Request),
+            (&one, ContextKind::Background),
+            (&two, ContextKind::Background),
+        ]
+        .repeat(3)
+        {
+            for name in ["GET /a", "GET /b", "GET /c/GET /a", ""] {
+                let label = labels.named(kind, name);
+                assert_eq!((&*label.name, label.kind), (name, kind));
+                assert!(std::ptr::eq(label, labels.get(label.index).unwrap()));
+                assert_eq!(labels.named(kind, name).index, label.index);
+            }
+        }
+    }
 
     #[test]
     fn a_label_keeps_its_index_and_is_found_by_it() {

@@ -70,7 +70,7 @@ impl Default for WriterOptions {
             records: 64 * 1024,
             bytes: 16 * 1024 * 1024,
             when_full: WhenFull::default(),
-            linger: Duration::from_millis(20),
+            linger: Duration::from_millis(10),
         };
         Self { limits, notes: Notes::Text }
     }
@@ -98,7 +98,7 @@ impl WriterOptions {
         self
     }
 
-    /// How long records wait for more, to be written together: 20 ms unless told otherwise. Errors, a flush and
+    /// How long records wait for more, to be written together: 10 ms unless told otherwise. Errors, a flush and
     /// a queue that is half full do not wait.
     #[must_use]
     pub fn linger(mut self, time: Duration) -> Self {
