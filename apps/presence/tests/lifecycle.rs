@@ -87,7 +87,8 @@ fn lives_well(own: &Own, how: How) {
     let (folder, log) = process.end();
     // A machine with others to serve may hold a poll up, whoever waits for a lock in it: that is said, and no fault.
     let complains = |line: &str| line.contains(" ERROR ") || line.contains(" WARN ");
-    let is_held_up = |line: &str| line.contains(" WARN ") && line.contains(" logcontext::executor: blocked the executor ");
+    let is_held_up =
+        |line: &str| line.contains(" WARN ") && line.contains(" logcontext::executor: blocked the executor ");
     assert!(!log.lines().any(|line| complains(line) && !is_held_up(line)), "{log}");
     assert!(!socket.exists());
     let rest = exchange(stream, "");
