@@ -31,26 +31,11 @@ pin_project_lite::pin_project! {
         io: I,
         info: ConnectionInfo,
         ahead: Ahead,
-        last_read: LastRead,
+        // A read waits: whoever does will see the end.
+        is_awaited: bool,
+        // The end has been seen once since the last read.
+        is_suspected: bool,
         lingering: Option<Pin<Box<Sleep>>>,
-    }
-}
-
-/// How the last read ended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum LastRead {
-    /// Not so far: who waits for it will see the client's end.
-    Waits,
-    /// With bytes, just now: who got them may be about to read on.
-    Just,
-    /// With bytes.
-    #[default]
-    Before,
-}
-
-impl LastRead {
-    fn of<T>(read: &Poll<T>) -> Self {
-        if read.is_pending() { Self::Waits } else { Self::Just }
     }
 }
 
@@ -66,7 +51,7 @@ struct Ahead {
 
 impl<I> Stream<I> {
     pub(super) fn new(io: I, info: ConnectionInfo) -> Self {
-        Self { io, info, ahead: Ahead::default(), last_read: LastRead::default(), lingering: None }
+        Self { io, info, ahead: Ahead::default(), is_awaited: false, is_suspected: false, lingering: None }
     }
 }
 
@@ -74,21 +59,24 @@ impl<I: AsyncRead> Stream<I> {
     /// Between reads: is the client still there? Who polls this is woken when there is something to see.
     fn look_ahead(self: Pin<&mut Self>, cx: &mut Context<'_>) {
         let this = self.project();
-        if *this.last_read == LastRead::Waits || !this.ahead.is_empty() {
+        if *this.is_awaited || this.ahead.length > 0 {
             return;
         }
-        if std::mem::replace(this.last_read, LastRead::Before) == LastRead::Just && this.info.has_body() {
-            // A handler that reads its request's body is to see there that the rest of it does not come: it is asked
-            // before the next look.
+        if this.ahead.error.is_none() {
+            let mut buf = ReadBuf::new(&mut this.ahead.bytes);
+            let Poll::Ready(result) = this.io.poll_read(cx, &mut buf) else { return };
+            this.ahead.length = buf.filled().len();
+            this.ahead.error = result.err();
+            if this.ahead.length > 0 {
+                return;
+            }
+        }
+        this.info.set_closed_by_client();
+        if this.info.has_body() && !std::mem::replace(this.is_suspected, true) {
+            // A handler that waits for the rest of its request's body is to hear from there that it does not come: it
+            // is asked first.
             cx.waker().wake_by_ref();
-            return;
-        }
-        let mut buf = ReadBuf::new(&mut this.ahead.bytes);
-        let Poll::Ready(result) = this.io.poll_read(cx, &mut buf) else { return };
-        this.ahead.length = buf.filled().len();
-        this.ahead.error = result.err();
-        if this.ahead.length == 0 {
-            this.info.set_closed_by_client();
+        } else {
             this.info.set_left(true);
         }
     }
@@ -126,7 +114,7 @@ impl<I: AsyncRead> AsyncRead for Stream<I> {
         if this.ahead.is_empty() {
             let (room, before) = (buf.remaining(), buf.filled().len());
             let read = this.io.poll_read(cx, buf);
-            *this.last_read = LastRead::of(&read);
+            (*this.is_awaited, *this.is_suspected) = (read.is_pending(), false);
             match ready!(read) {
                 Ok(()) => {
                     if room > 0 && buf.filled().len() == before {
@@ -143,7 +131,7 @@ impl<I: AsyncRead> AsyncRead for Stream<I> {
         // Who reads sees to the end.
         this.info.set_left(false);
         let taken = this.ahead.poll_take(cx, buf);
-        *this.last_read = LastRead::of(&taken);
+        (*this.is_awaited, *this.is_suspected) = (taken.is_pending(), false);
         taken
     }
 }
