@@ -16,7 +16,7 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use logcontext::{ContextKind, Ending, Supervisor, testing};
 use logcontext_http::{ContextLayer, ServeOptions};
-use support::kinds::{Files, Io, KINDS, start_under};
+use support::kinds::{Files, Io, KINDS, start, start_under};
 use support::*;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::Notify;
@@ -185,9 +185,7 @@ fn what_is_said_ahead_is_the_next_request() {
                 let app = Router::new().route("/slow", get(slow)).route("/echo", post(echo));
                 let files = Files::new();
                 let app = app.layer(ContextLayer::new());
-                let supervisor = test.supervisor();
-                let (_server, door) =
-                    start_under(kind, &files, supervisor, app, ServeOptions::default()).await;
+                let (_server, door) = start(kind, &files, &test, app, ServeOptions::default()).await;
                 let mut client = door.connect().await;
                 client.send("GET /slow", "").await;
                 asked.notified().await;
@@ -220,7 +218,7 @@ fn who_leaves_after_their_answer_has_left_nothing_undone() {
                 let files = Files::new();
                 let app = Router::new().route("/", get(|| async { "ok" })).layer(ContextLayer::new());
                 let options = ServeOptions::default().name(&*name);
-                let (_server, door) = start_under(kind, &files, test.supervisor(), app, options).await;
+                let (_server, door) = start(kind, &files, &test, app, options).await;
                 for (headers, is_rude) in
                     [("", false), ("connection: close\r\n", false), ("", true)].repeat(20)
                 {
