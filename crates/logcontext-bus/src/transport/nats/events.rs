@@ -14,6 +14,7 @@ use super::reader::Reader;
 use super::reading::keep_reading;
 use super::shared::Shared;
 use super::stopping::Stopping;
+use super::times::Times;
 use super::wire::Ask;
 use super::{NatsTransport, letters};
 use crate::transport::{
@@ -128,11 +129,11 @@ impl Consumer {
         Ok(())
     }
 
-    /// Forgets that deliveries of these were taken back.
+    /// Forgets how often these have come.
     fn settle_accounts(&self, hands: &[(DeliveryId, Hand)]) {
         let names = &self.shared.names;
-        for (id, _) in hands.iter().filter(|(_, hand)| hand.given_back > 0) {
-            let subject = names.given_back(&self.event, &self.group, *id);
+        for (id, _) in hands.iter().filter(|(_, hand)| hand.is_written_down()) {
+            let subject = names.times(&self.event, &self.group, *id);
             self.shared.leftovers.ask(js::purge(&names.kept(), Some(&subject), None));
         }
     }
@@ -189,9 +190,10 @@ impl Subscription for Consumer {
             let under_way = self.shared.enter(Kind::Upkeep).await?;
             let hands = self.hands.own(&ids);
             for (id, hand) in &hands {
-                let subject = self.shared.names.given_back(&self.event, &self.group, *id);
-                let count = js::store(subject, (hand.given_back + 1).to_string());
-                self.shared.settle_store(&self.shared.kept_stream(), &count).await?;
+                let subject = self.shared.names.times(&self.event, &self.group, *id);
+                let times = Times { times: hand.times.saturating_sub(1), nanos: hand.ack.nanos };
+                let store = js::store(subject, times.to_string());
+                self.shared.settle_store(&self.shared.kept_stream(), &store).await?;
             }
             drop(under_way);
             Ok(self.let_go(hands).await?)

@@ -27,8 +27,8 @@ const LATE: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug)]
 pub(super) struct Hand {
     pub(super) ack: Ack,
-    /// So many deliveries were taken back
-    pub(super) given_back: u64,
+    /// So often it has come to somebody who did not give it back, this time included.
+    pub(super) times: u64,
     /// No later than that it was renewed
     renewed: Instant,
     /// Something may have been missed since.
@@ -36,8 +36,13 @@ pub(super) struct Hand {
 }
 
 impl Hand {
-    pub(super) fn new(ack: Ack, given_back: u64) -> Self {
-        Self { ack, given_back, renewed: Instant::now(), is_unsure: false }
+    pub(super) fn new(ack: Ack, times: u64) -> Self {
+        Self { ack, times, renewed: Instant::now(), is_unsure: false }
+    }
+
+    /// How often it has come is written down from the second time on.
+    pub(super) fn is_written_down(&self) -> bool {
+        self.ack.deliveries > 1
     }
 }
 
@@ -211,7 +216,7 @@ mod tests {
     }
 
     fn hand(deliveries: u64) -> Hand {
-        Hand::new(Ack::parse(&format!("$JS.ACK.S.g.{deliveries}.1.1.1.1")).unwrap(), 0)
+        Hand::new(Ack::parse(&format!("$JS.ACK.S.g.{deliveries}.1.1.1.1")).unwrap(), deliveries)
     }
 
     #[test]

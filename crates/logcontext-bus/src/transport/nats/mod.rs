@@ -33,6 +33,7 @@ mod session;
 mod shared;
 mod stopping;
 mod streams;
+mod times;
 mod trim;
 mod under_way;
 mod url;

@@ -153,10 +153,10 @@ impl Names {
         self.subject(&["kept", "schema", &token(name)])
     }
 
-    /// How many deliveries of an event were taken back.
-    pub(super) fn given_back(&self, event: &str, group: &str, id: DeliveryId) -> String {
+    /// How often an event has come to somebody.
+    pub(super) fn times(&self, event: &str, group: &str, id: DeliveryId) -> String {
         let (partition, sequence) = (id.partition.to_string(), id.id.0.to_string());
-        self.subject(&["kept", "back", &token(event), &token(group), &partition, &sequence])
+        self.subject(&["kept", "times", &token(event), &token(group), &partition, &sequence])
     }
 }
 

@@ -16,6 +16,7 @@ use super::pulling::{Feed, Got, Pulling, Slot};
 use super::reading::{End, Reads};
 use super::shared::Shared;
 use super::stopping::Stopping;
+use super::times::Times;
 use super::wire::{Ask, Wire};
 use crate::transport::{Delivery, DeliveryId, EventId, Message, Since, Subscribe};
 
@@ -162,38 +163,43 @@ impl Reader {
             wire.tell(ack.subject, "-NAK").await?;
             return Ok(());
         };
-        let given_back = if ack.deliveries > 1 {
-            match self.take(wire, id, ack.deliveries).await {
-                Ok(given_back) => given_back,
+        let times = if ack.deliveries > 1 {
+            match self.take(wire, id, &ack).await {
+                Ok(times) => times,
                 Err(failure) => {
                     let _ = wire.tell(ack.subject, "-NAK").await;
                     return Err(failure.into());
                 }
             }
         } else {
-            0
+            1
         };
-        let (at, counted) = (ack.at(), ack.deliveries.saturating_sub(given_back).max(1));
-        self.hands.put(id, Hand::new(ack, given_back));
+        let at = ack.at();
+        self.hands.put(id, Hand::new(ack, times));
         let delivery = Delivery {
             id,
             // What others have put into the stream is a message too: a bad one.
             message: Message::from_frame(message.payload),
-            deliveries: u32::try_from(counted).unwrap_or(u32::MAX),
+            deliveries: u32::try_from(times).unwrap_or(u32::MAX),
             at,
             slot,
         };
         self.wish.deliveries.send(delivery).map_err(|_| End::Stopped)
     }
 
-    /// Tells the others that it is ours now. Answers how many deliveries of it do not count.
-    async fn take(&self, wire: &Wire, id: DeliveryId, deliveries: u64) -> Result<u64, Failure> {
+    /// Tells the others that it is ours now. Answers how often it has come to somebody: the broker does not know, it counts
+    /// what it would have brought if somebody had asked just then, and what has reached nobody.
+    async fn take(&self, wire: &Wire, id: DeliveryId, ack: &Ack) -> Result<u64, Failure> {
         let (names, Subscribe { event, group, .. }) = (&self.shared.names, &self.wish);
-        wire.tell(names.taken(event, group), self.hands.notice(id, deliveries)).await?;
+        wire.tell(names.taken(event, group), self.hands.notice(id, ack.deliveries)).await?;
         // Once this is answered, the broker has told them.
-        let subject = names.given_back(event, group, id);
+        let subject = names.times(event, group, id);
         let found = self.shared.last(wire, &subject).await?;
-        let count = found.and_then(|found| std::str::from_utf8(&found.payload).ok()?.parse().ok());
-        Ok(count.unwrap_or(0))
+        let found = found.and_then(|found| Times::parse(std::str::from_utf8(&found.payload).ok()?));
+        let times = Times::next(found, ack.nanos);
+        // It is known before it is handled: should that kill the process, it is known to have come.
+        let store = js::store(subject, times.to_string());
+        self.shared.store_by(wire, &self.shared.kept_stream(), &store).await?;
+        Ok(times.times)
     }
 }
