@@ -59,19 +59,28 @@ impl Recorder {
     }
 }
 
+/// Whoever is killed while it waits for the answer takes the handler along.
+struct Answered<'a>(&'a Shared);
+
+impl Drop for Answered<'_> {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, SeqCst);
+    }
+}
+
 async fn write_down(
     State(shared): State<Arc<Shared>>,
     Path(id): Path<String>,
     body: Bytes,
 ) -> (StatusCode, String) {
     let beside = shared.in_flight.fetch_add(1, SeqCst);
+    let _answered = Answered(&shared);
     // Longer than nothing: so that what comes meanwhile is sent together.
     tokio::time::sleep(Duration::from_millis(5)).await;
     let was_refused = shared.is_away.load(SeqCst);
     let states = serde_json::from_slice::<Value>(&body).ok();
     let count = states.and_then(|body| Some(body["states"].as_array()?.len())).unwrap_or_default();
     shared.told.lock().unwrap().push(Told { id, body, beside, was_refused });
-    shared.in_flight.fetch_sub(1, SeqCst);
     if was_refused {
         return (StatusCode::SERVICE_UNAVAILABLE, String::new());
     }
