@@ -21,32 +21,39 @@ pub(crate) type Latest = BTreeMap<String, String>;
 
 pub(crate) struct Load {
     acknowledged: Arc<AtomicUsize>,
+    /// It waits where so many are.
+    limit: Arc<AtomicUsize>,
     total: usize,
     workers: Vec<JoinHandle<Latest>>,
 }
 
 impl Load {
     pub(crate) fn start(world: &World, users: usize, changes: usize) -> Self {
-        let acknowledged = Arc::<AtomicUsize>::default();
+        let (acknowledged, limit) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
         let apis: Vec<SocketAddr> = world.apis.iter().map(|api| api.address).collect();
         let per_worker = changes / WORKERS;
         let start = |worker: usize| {
-            let (acknowledged, apis) = (Arc::clone(&acknowledged), apis.clone());
+            let (acknowledged, limit, apis) = (Arc::clone(&acknowledged), Arc::clone(&limit), apis.clone());
             let names: Vec<_> = (worker..users).step_by(WORKERS).map(user).collect();
             #[expect(clippy::disallowed_methods, reason = "users have no context")]
-            thread::spawn(move || change(&apis, worker, &names, per_worker, &acknowledged))
+            thread::spawn(move || change(&apis, worker, &names, per_worker, &acknowledged, &limit))
         };
         let workers = (0..WORKERS).map(start).collect();
-        Self { acknowledged, total: per_worker * WORKERS, workers }
+        Self { acknowledged, limit, total: per_worker * WORKERS, workers }
     }
 
     pub(crate) fn acknowledged(&self) -> usize {
         self.acknowledged.load(Relaxed)
     }
 
-    /// As a part of all that there is to do.
-    pub(crate) fn progress(&self) -> f64 {
-        self.acknowledged() as f64 / self.total as f64
+    /// So many changes are this part of all that there is to do.
+    pub(crate) fn part(&self, part: f64) -> usize {
+        (part * self.total as f64) as usize
+    }
+
+    /// It goes on until there are so many.
+    pub(crate) fn go_on_until(&self, acknowledged: usize) {
+        self.limit.store(acknowledged, Relaxed);
     }
 
     pub(crate) fn is_over(&self) -> bool {
@@ -66,6 +73,7 @@ fn change(
     names: &[String],
     changes: usize,
     acknowledged: &AtomicUsize,
+    limit: &AtomicUsize,
 ) -> Latest {
     let mut clients: Vec<_> = apis.iter().map(|address| Client::new(*address)).collect();
     let (mut latest, mut turn) = (Latest::new(), worker);
@@ -75,6 +83,9 @@ fn change(
         let state = ["online", "unavailable", "offline"][n % 3];
         let body = format!(r#"{{"presence": "{state}", "status_msg": "{said}"}}"#);
         let headers = ["content-type: application/json", &format!("x-request-user: {name}")];
+        while acknowledged.load(Relaxed) >= limit.load(Relaxed) {
+            thread::sleep(Duration::from_millis(5));
+        }
         let begun = Instant::now();
         loop {
             turn += 1;
