@@ -35,6 +35,9 @@ fn on_both<F: Future<Output = ()> + Send + 'static>(test: impl Fn(Arc<servers::N
         let server = Arc::new(servers::Nats::start().unwrap());
         runtime.block_on(test(server).in_context(LogContext::new("test")));
         runtime.block_on(guard.supervisor().shutdown(DEADLINE));
+        drop(runtime);
+        let supervisor = guard.supervisor();
+        assert!(supervisor.running().is_empty(), "{:?}", supervisor.running());
     }
 }
 

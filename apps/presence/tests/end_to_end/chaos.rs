@@ -64,6 +64,7 @@ impl Chaos {
             wait_until_for("the load goes on", Duration::from_secs(120), || {
                 load.acknowledged() >= begin(n) || load.is_over()
             });
+            assert!(!load.is_over(), "it was too short for {trouble:?}");
             // During the trouble as well, but no further than to the next one, however long this one takes.
             load.go_on_until(begin(n + 1));
             println!("{trouble:?} after {} changes", load.acknowledged());
